@@ -1,0 +1,192 @@
+"""What the rest of the server may ask of a store.
+
+A store keeps rows and nothing else: it decides nothing. Memory and SQLite implement this and pass
+one contract suite (`tests/store`). All methods block; the caller chooses the thread. `Store` has
+one user at a time (the runtime, or the committer's thread while a commit is out); each `Reader`
+belongs to one thread.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+import msgspec
+
+from stepwell.engine.rows import HistoryKind, PutApp, PutFunction, RunStatus, StepKind
+from stepwell.wire.ids import EventId, RunId
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from stepwell.engine.rows import RunImage, Write
+
+
+class Store(Protocol):
+    """The write side and what a partition loads from."""
+
+    def commit(self, writes: Sequence[Write]) -> None:
+        """Apply all writes, in order, in one transaction; they are durable on return.
+
+        Raises:
+            Retryable: Nothing was stored (disk full, I/O error); the same writes may come again.
+            Fenced: Another owner holds the data.
+        """
+        ...
+
+    def load_catalog(self) -> tuple[list[PutApp], list[PutFunction]]:
+        """All apps and all functions, archived ones too, by name and by number."""
+        ...
+
+    def load_runs(self, run_ids: Sequence[RunId]) -> list[RunImage]:
+        """The live ones among these runs, in the order asked; others are left out."""
+        ...
+
+    def scan_queued(
+        self, function_no: int, *, after: tuple[int, RunId] | None, limit: int
+    ) -> list[RunImage]:
+        """Live runs of a function with a job waiting for a worker, by (queued_score, run_id)."""
+        ...
+
+    def scan_due(
+        self, *, until_ms: int, after: tuple[int, RunId] | None, limit: int
+    ) -> list[RunImage]:
+        """Live runs whose `wake_at_ms` <= `until_ms`, by (wake_at_ms, run_id)."""
+        ...
+
+    def queued_functions(self) -> list[int]:
+        """Numbers of the functions that have at least one queued live run."""
+        ...
+
+    def next_wake_ms(self, *, after_ms: int) -> int | None:
+        """The earliest `wake_at_ms` > `after_ms` of any live run."""
+        ...
+
+    def known_events(self, event_ids: Collection[EventId]) -> set[EventId]:
+        """Which of these events are stored."""
+        ...
+
+    def known_dedups(
+        self, keys: Collection[tuple[int, str]], *, now_ms: int
+    ) -> dict[tuple[int, str], RunId]:
+        """The unexpired ones among these (function_no, key) pairs and the runs they started."""
+        ...
+
+    def delete_expired_dedups(self, *, now_ms: int, limit: int) -> int:
+        """Delete up to `limit` expired pairs in a transaction of its own; return how many."""
+        ...
+
+    def count_stranded(self) -> int:
+        """Live rows with neither a queued job nor a due time. Must be 0."""
+        ...
+
+    def reader(self) -> Reader:
+        """A new read-only view; it sees what was committed before each of its calls."""
+        ...
+
+    def close(self) -> None:
+        """Release files and locks. Idempotent."""
+        ...
+
+
+class EventRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """A stored event. A lifecycle event has `source_run` and empty `data`."""
+
+    event_id: EventId
+    name: str
+    ts_ms: int
+    data: bytes
+    external_id: str | None
+    user: bytes | None
+    v: str | None
+    meta: bytes | None
+    source_run: RunId | None
+    runs: tuple[RunId, ...]
+
+
+class RunRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """A stored run, over or not."""
+
+    run_id: RunId
+    function_no: int
+    event_id: EventId
+    status: RunStatus
+    started_at_ms: int | None
+    ended_at_ms: int | None
+    output: bytes | None
+
+
+class StepRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """A stored step."""
+
+    step_id: str
+    position: int
+    kind: StepKind
+    name: str
+    data: bytes
+    attempt: int
+    started_at_ms: int
+    ended_at_ms: int
+
+
+class HistoryRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """A stored history row."""
+
+    seq: int
+    at_ms: int
+    kind: HistoryKind
+    step_id: str | None
+    name: str | None
+    attempt: int
+    payload: bytes | None
+
+
+class Reader(Protocol):
+    """Reads for the API and for building calls."""
+
+    def event(self, event_id: EventId) -> EventRecord | None: ...
+
+    def events(
+        self,
+        *,
+        before: EventId | None = None,
+        received_after_ms: int | None = None,
+        received_before_ms: int | None = None,
+        name: str | None = None,
+        include_internal: bool = False,
+        limit: int,
+    ) -> list[EventRecord]:
+        """Newest first; `before` is exclusive; internal names begin with `inngest/`."""
+        ...
+
+    def run(self, run_id: RunId) -> RunRecord | None: ...
+
+    def runs(
+        self,
+        *,
+        before: RunId | None = None,
+        after: RunId | None = None,
+        queued_from_ms: int | None = None,
+        queued_until_ms: int | None = None,
+        statuses: Collection[RunStatus] = (),
+        function_nos: Collection[int] | None = None,
+        newest_first: bool = True,
+        limit: int,
+    ) -> list[RunRecord]:
+        """Runs by id; `before` and `after` are exclusive; no statuses means all."""
+        ...
+
+    def steps(self, run_id: RunId) -> list[StepRecord]:
+        """By position."""
+        ...
+
+    def history(self, run_id: RunId) -> list[HistoryRecord]:
+        """By seq."""
+        ...
+
+    def live_state(self, run_id: RunId) -> bytes | None:
+        """The engine's state of a run that is not over (for timelines)."""
+        ...
+
+    def count_live(self) -> int: ...
+
+    def close(self) -> None: ...

@@ -1,0 +1,108 @@
+"""Identifiers: ULIDs as 16 bytes inside and 26 characters on the wire, and derived UUIDs.
+
+Inside the server every run, event, request and lease id is the 16 bytes of its ULID; text appears
+only at the edges. Source: docs/reference/wire/ids.md.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from typing import NewType, Protocol
+
+from stepwell.errors import WireError
+
+RunId = NewType("RunId", bytes)
+EventId = NewType("EventId", bytes)
+RequestId = NewType("RequestId", bytes)
+LeaseId = NewType("LeaseId", bytes)
+
+ACCOUNT_ID = "00000000-0000-4000-a000-000000000000"
+ENVIRONMENT_ID = "00000000-0000-4000-b000-000000000000"
+
+UNTARGETED_STEP = "step"
+"""The step id of a call that names no step."""
+
+RUN_COMPLETE_STEP = hashlib.sha1(b"complete").hexdigest()
+"""The id that SDKs give to the `RunComplete` op."""
+
+_ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_DECODE = {char: value for value, char in enumerate(_ALPHABET)}
+_PAIRS = [a + b for a in _ALPHABET for b in _ALPHABET]
+_MS_MAX = 2**48 - 1
+
+
+class IdSource(Protocol):
+    """Where new ids come from: the system's randomness in the server, a seed in simulation."""
+
+    def ulid(self, ms: int) -> bytes:
+        """Return 16 fresh bytes whose first six are `ms`."""
+        ...
+
+
+def ulid_bytes(ms: int, entropy: bytes) -> bytes:
+    """Join a time in milliseconds and ten bytes of entropy into the 16 bytes of a ULID."""
+    assert 0 <= ms <= _MS_MAX, "a ULID holds 48 bits of milliseconds"
+    assert len(entropy) == 10, "a ULID holds ten bytes of entropy"
+    return ms.to_bytes(6, "big") + entropy
+
+
+def ulid_text(raw: bytes) -> str:
+    """Write 16 bytes as the 26 characters of a ULID."""
+    number = int.from_bytes(raw, "big")
+    pairs = _PAIRS
+    return (
+        pairs[number >> 120]
+        + pairs[(number >> 110) & 1023]
+        + pairs[(number >> 100) & 1023]
+        + pairs[(number >> 90) & 1023]
+        + pairs[(number >> 80) & 1023]
+        + pairs[(number >> 70) & 1023]
+        + pairs[(number >> 60) & 1023]
+        + pairs[(number >> 50) & 1023]
+        + pairs[(number >> 40) & 1023]
+        + pairs[(number >> 30) & 1023]
+        + pairs[(number >> 20) & 1023]
+        + pairs[(number >> 10) & 1023]
+        + pairs[number & 1023]
+    )
+
+
+def parse_ulid(text: str) -> bytes:
+    """Read the 26 characters of a ULID, in either letter case.
+
+    Raises:
+        WireError: `invalid_ulid`, if it is not one.
+    """
+    if len(text) != 26:
+        raise WireError(f"a ULID has 26 characters, this has {len(text)}", code="invalid_ulid")
+    number = 0
+    for char in text.upper():
+        value = _DECODE.get(char)
+        if value is None:
+            raise WireError(f"{char!r} cannot stand in a ULID", code="invalid_ulid")
+        number = number << 5 | value
+    if number >= 1 << 128:
+        raise WireError("a ULID begins with 0 to 7", code="invalid_ulid")
+    return number.to_bytes(16, "big")
+
+
+def ulid_ms(raw: bytes) -> int:
+    """The time that a ULID carries, in milliseconds since the epoch."""
+    return int.from_bytes(raw[:6], "big")
+
+
+def app_uuid(app_name: str) -> str:
+    """The id of an app: stable for its name."""
+    return str(uuid.uuid5(uuid.NAMESPACE_OID, app_name))
+
+
+def function_uuid(app_name: str, slug: str) -> str:
+    """The id of a function: stable for its app and slug."""
+    return str(uuid.uuid5(uuid.uuid5(uuid.NAMESPACE_OID, app_name), slug))
+
+
+def hash_step_id(step_id: str, index: int = 0) -> str:
+    """The wire id of a step: SHA-1 of its id, with `:index` appended from the second use on."""
+    text = step_id if index == 0 else f"{step_id}:{index}"
+    return hashlib.sha1(text.encode()).hexdigest()
