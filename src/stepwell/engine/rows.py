@@ -52,7 +52,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Base of every row and write."""
 
 
-class PutEvent(Row, tag=True):
+class PutEvent(Row, frozen=True, kw_only=True, tag=True, gc=False):
     """A new event. An event id that is already there is left as it is.
 
     `external_id` is the producer's own id, None when it gave none. `runs` are the runs that this
@@ -72,7 +72,7 @@ class PutEvent(Row, tag=True):
     runs: tuple[RunId, ...] = ()
 
 
-class PutRun(Row, tag=True):
+class PutRun(Row, frozen=True, kw_only=True, tag=True, gc=False):
     """A new run. It was queued at the time in its id."""
 
     run_id: RunId
@@ -82,7 +82,7 @@ class PutRun(Row, tag=True):
     started_at_ms: int | None = None
 
 
-class UpdateRun(Row, tag=True):
+class UpdateRun(Row, frozen=True, kw_only=True, tag=True, gc=False):
     """A run began or ended. `output` is the result, or the error of a failed run (JSON)."""
 
     run_id: RunId
@@ -92,7 +92,7 @@ class UpdateRun(Row, tag=True):
     output: bytes | None = None
 
 
-class PutLive(Row, tag=True):
+class PutLive(Row, frozen=True, kw_only=True, tag=True, gc=False):
     """Insert or replace what a run that is not over needs to go on.
 
     `queued_score` is set while a job waits for a worker (the run's place in its function's
@@ -107,13 +107,13 @@ class PutLive(Row, tag=True):
     state: bytes
 
 
-class DeleteLive(Row, tag=True):
+class DeleteLive(Row, frozen=True, kw_only=True, tag=True, gc=False):
     """The run is over."""
 
     run_id: RunId
 
 
-class PutStep(Row, tag=True):
+class PutStep(Row, frozen=True, kw_only=True, tag=True, gc=False):
     """A step's outcome. The first write of a (run, step) wins; the engine never sends a second.
 
     `position` counts from 0 in the order of completion. `started_at_ms` is when the call that
@@ -131,7 +131,7 @@ class PutStep(Row, tag=True):
     ended_at_ms: int
 
 
-class PutHistory(Row, tag=True):
+class PutHistory(Row, frozen=True, kw_only=True, tag=True, gc=False):
     """Something that happened to a run. `seq` counts from 0 within the run."""
 
     run_id: RunId
@@ -144,8 +144,11 @@ class PutHistory(Row, tag=True):
     payload: bytes | None = None
 
 
-class PutDedup(Row, tag=True):
-    """One event id of a producer may start a function once until `expires_at_ms`."""
+class PutDedup(Row, frozen=True, kw_only=True, tag=True, gc=False):
+    """One event id of a producer may start a function once until `expires_at_ms`.
+
+    Inserts or replaces: the engine asks first, so what it replaces has expired.
+    """
 
     function_no: int
     key: str
@@ -153,7 +156,7 @@ class PutDedup(Row, tag=True):
     expires_at_ms: int
 
 
-class PutApp(Row, tag=True):
+class PutApp(Row, frozen=True, kw_only=True, tag=True, gc=False):
     """Insert or replace an app."""
 
     name: str
@@ -167,7 +170,7 @@ class PutApp(Row, tag=True):
     synced_at_ms: int
 
 
-class PutFunction(Row, tag=True):
+class PutFunction(Row, frozen=True, kw_only=True, tag=True, gc=False):
     """Insert or replace a function. `no` is its number in run rows and never changes.
 
     `config` is the function's configuration as JSON; `archived_at_ms` is set when a sync no
@@ -184,7 +187,7 @@ class PutFunction(Row, tag=True):
     archived_at_ms: int | None = None
 
 
-class PutQuarantine(Row, tag=True):
+class PutQuarantine(Row, frozen=True, kw_only=True, tag=True, gc=False):
     """An input that the engine could not process, kept for whoever mends the engine."""
 
     at_ms: int

@@ -3,7 +3,8 @@
 A store keeps rows and nothing else: it decides nothing. Memory and SQLite implement this and pass
 one contract suite (`tests/store`). All methods block; the caller chooses the thread. `Store` has
 one user at a time (the runtime, or the committer's thread while a commit is out); each `Reader`
-belongs to one thread.
+belongs to one thread. Any method may raise `StoreError`: `Retryable` if the disk refused, which a
+second try may overcome, else `store_corrupt` or `store_error`.
 """
 
 from __future__ import annotations
@@ -12,7 +13,14 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
-from stepwell.engine.rows import HistoryKind, PutApp, PutFunction, RunStatus, StepKind
+from stepwell.engine.rows import (
+    HistoryKind,
+    PutApp,
+    PutFunction,
+    PutQuarantine,
+    RunStatus,
+    StepKind,
+)
 from stepwell.wire.ids import EventId, RunId
 
 if TYPE_CHECKING:
@@ -27,9 +35,16 @@ class Store(Protocol):
     def commit(self, writes: Sequence[Write]) -> None:
         """Apply all writes, in order, in one transaction; they are durable on return.
 
+        What is there already: an event or a step stays as it is; a live row, a dedup pair, an app
+        or a function is replaced; a run or a history row a second time, like an update of a run
+        that is not there, breaks an invariant of the engine.
+
         Raises:
             Retryable: Nothing was stored (disk full, I/O error); the same writes may come again.
+                If the disk failed in the last act of the commit and the power fails before the
+                next one, they may be found stored after all, as a whole.
             Fenced: Another owner holds the data.
+            AssertionError: A broken invariant; nothing was stored.
         """
         ...
 
@@ -38,23 +53,29 @@ class Store(Protocol):
         ...
 
     def load_runs(self, run_ids: Sequence[RunId]) -> list[RunImage]:
-        """The live ones among these runs, in the order asked; others are left out."""
+        """The live ones among these runs, in the order asked; others are left out.
+
+        A run is live if it has both a run row and a live row.
+        """
         ...
 
     def scan_queued(
         self, function_no: int, *, after: tuple[int, RunId] | None, limit: int
     ) -> list[RunImage]:
-        """Live runs of a function with a job waiting for a worker, by (queued_score, run_id)."""
+        """Live runs of a function with a job waiting for a worker, by (queued_score, run_id).
+
+        `after` is such a pair, exclusive. It need not be there any more.
+        """
         ...
 
     def scan_due(
         self, *, until_ms: int, after: tuple[int, RunId] | None, limit: int
     ) -> list[RunImage]:
-        """Live runs whose `wake_at_ms` <= `until_ms`, by (wake_at_ms, run_id)."""
+        """Live runs whose `wake_at_ms` <= `until_ms`, by (wake_at_ms, run_id), from `after` on."""
         ...
 
     def queued_functions(self) -> list[int]:
-        """Numbers of the functions that have at least one queued live run."""
+        """Numbers of the functions that have at least one queued live run, in order."""
         ...
 
     def next_wake_ms(self, *, after_ms: int) -> int | None:
@@ -68,11 +89,18 @@ class Store(Protocol):
     def known_dedups(
         self, keys: Collection[tuple[int, str]], *, now_ms: int
     ) -> dict[tuple[int, str], RunId]:
-        """The unexpired ones among these (function_no, key) pairs and the runs they started."""
+        """The unexpired ones among these (function_no, key) pairs and the runs they started.
+
+        A pair is expired from `expires_at_ms` on.
+        """
         ...
 
     def delete_expired_dedups(self, *, now_ms: int, limit: int) -> int:
-        """Delete up to `limit` expired pairs in a transaction of its own; return how many."""
+        """Delete up to `limit` expired pairs, oldest first, in a transaction of its own.
+
+        Returns:
+            How many it deleted.
+        """
         ...
 
     def count_stranded(self) -> int:
@@ -83,8 +111,16 @@ class Store(Protocol):
         """A new read-only view; it sees what was committed before each of its calls."""
         ...
 
+    def idle(self) -> None:
+        """Housekeeping, for a moment when nothing else happens. Changes no row.
+
+        SQLite moves committed pages from its log into the database file: tens of milliseconds at
+        most times, next to nothing if there was no commit since. It never waits for readers.
+        """
+        ...
+
     def close(self) -> None:
-        """Release files and locks. Idempotent."""
+        """Release files and locks; readers are closed before. Idempotent."""
         ...
 
 
@@ -141,7 +177,11 @@ class HistoryRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Reader(Protocol):
-    """Reads for the API and for building calls."""
+    """Reads for the API and for building calls.
+
+    A list costs about as much as what it returns, however many rows there are besides. `limit` is
+    at least 0; the caller bounds it.
+    """
 
     def event(self, event_id: EventId) -> EventRecord | None: ...
 
@@ -155,7 +195,11 @@ class Reader(Protocol):
         include_internal: bool = False,
         limit: int,
     ) -> list[EventRecord]:
-        """Newest first; `before` is exclusive; internal names begin with `inngest/`."""
+        """Newest first, by id; `before` is exclusive; internal names begin with `inngest/`.
+
+        An event was received at the time in its id: from `received_after_ms` on, and before
+        `received_before_ms`. An internal name finds nothing unless `include_internal`.
+        """
         ...
 
     def run(self, run_id: RunId) -> RunRecord | None: ...
@@ -172,7 +216,11 @@ class Reader(Protocol):
         newest_first: bool = True,
         limit: int,
     ) -> list[RunRecord]:
-        """Runs by id; `before` and `after` are exclusive; no statuses means all."""
+        """Runs by id; `before` and `after` are exclusive; no statuses means all.
+
+        A run was queued at the time in its id: from `queued_from_ms` on, and before
+        `queued_until_ms`. `function_nos` that are empty find nothing.
+        """
         ...
 
     def steps(self, run_id: RunId) -> list[StepRecord]:
@@ -185,6 +233,10 @@ class Reader(Protocol):
 
     def live_state(self, run_id: RunId) -> bytes | None:
         """The engine's state of a run that is not over (for timelines)."""
+        ...
+
+    def quarantined(self, *, limit: int) -> list[PutQuarantine]:
+        """Inputs that the engine could not process, the last one first."""
         ...
 
     def count_live(self) -> int: ...

@@ -74,10 +74,11 @@ def parse_ulid(text: str) -> bytes:
     Raises:
         WireError: `invalid_ulid`, if it is not one.
     """
+    text = text.upper()  # first: some characters become two
     if len(text) != 26:
         raise WireError(f"a ULID has 26 characters, this has {len(text)}", code="invalid_ulid")
     number = 0
-    for char in text.upper():
+    for char in text:
         value = _DECODE.get(char)
         if value is None:
             raise WireError(f"{char!r} cannot stand in a ULID", code="invalid_ulid")

@@ -1,0 +1,45 @@
+# Each target first makes what it needs: the environment in .venv, the official SDK's in .cache.
+# Nothing else is needed but Python 3.11 or later and a package index; name another interpreter
+# with `make PYTHON=/path/to/python3 ...`.
+
+PYTHON ?= $(firstword $(foreach name,python3 python3.14 python3.13 python3.12 python3.11,$(shell $(name) -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $(name))))
+BIN := .venv/bin
+ENV := .venv/.stamp
+# The official Python SDK that the compatibility tests run, with what its own pages ask for.
+OFFICIAL_VERSION := 0.5.19
+OFFICIAL := inngest[connect]==$(OFFICIAL_VERSION)
+OFFICIAL_ENV := .cache/official-py/.stamp-$(OFFICIAL_VERSION)
+WIRE := src/stepwell/wire
+# make soak SUITE="power-loss chaos" MINUTES=30
+SUITE ?= power-loss chaos
+MINUTES ?= 10
+SOAK_power-loss := tests.store.power_loss --cuts 2000
+SOAK_chaos = tests.chaos.soak --minutes $(MINUTES)
+
+.DEFAULT_GOAL := test
+.PHONY: demo test soak bench lint types fmt docs proto
+.SILENT:
+
+demo: $(ENV) ; $(BIN)/python -m stepwell.cli demo
+test: lint types $(OFFICIAL_ENV) ; $(BIN)/python -m pytest -q -n 2
+soak: $(ENV) ; set -e $(foreach suite,$(SUITE),; $(BIN)/python -m $(or $(SOAK_$(suite)),$(error SUITE is power-loss, chaos or both, not "$(suite)")))
+bench: $(ENV) ; $(BIN)/python -m benchmarks
+lint: $(ENV) ; $(BIN)/ruff check -q && $(BIN)/ruff format -q --diff && { $(BIN)/lint-imports --no-logo > .venv/imports.log || { cat .venv/imports.log; exit 1; }; }
+types: $(ENV) ; $(BIN)/mypy --no-error-summary
+fmt: $(ENV) ; $(BIN)/ruff check -q --fix && $(BIN)/ruff format -q
+docs: $(ENV) $(OFFICIAL_ENV) ; $(BIN)/python -m tests.docs.tables --write && $(BIN)/python -m pytest -q tests/docs
+proto: $(ENV) ; $(BIN)/python -m grpc_tools.protoc -I src --python_out=src --pyi_out=src $(WIRE)/connect.proto
+
+$(ENV): pyproject.toml
+	$(if $(PYTHON),,$(error Stepwell needs Python 3.11 or later; none was found. Install one, or name it: make PYTHON=/path/to/python3))
+	echo "making .venv with $(PYTHON) (once; about a minute)" >&2
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install -q --disable-pip-version-check 'pip>=25.1'
+	$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[server]' --group dev
+	touch $@
+
+$(OFFICIAL_ENV): | $(ENV)
+	echo "making .cache/official-py with $(OFFICIAL) (once)" >&2
+	$(BIN)/python -m venv --clear .cache/official-py
+	.cache/official-py/bin/python -m pip install -q --disable-pip-version-check '$(OFFICIAL)' 'protobuf>=5.29.4,<6' 'psutil>=6,<7' 'websockets>=15,<16'
+	touch $@

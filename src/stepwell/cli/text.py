@@ -1,0 +1,100 @@
+"""How the command line writes values: columns, JSON, times, errors."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+COLORS = {
+    "COMPLETED": "green",
+    "READY": "green",
+    "FAILED": "red",
+    "RUNNING": "cyan",
+    "WAITING": "cyan",
+    "CANCELLED": "yellow",
+    "DRAINING": "yellow",
+}
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
+
+
+def print_json(value: Any) -> None:
+    """Print one JSON document, indented, for people and programs alike."""
+    click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+
+
+def print_json_line(value: Any) -> None:
+    """Print one JSON document on one line, and let readers of a pipe have it now."""
+    click.echo(msgspec.json.encode(value).decode())
+
+
+def print_columns(head: Sequence[str], rows: Iterable[Sequence[object]], *, empty: str) -> None:
+    """Print rows under their heads, aligned; `empty` in place of no rows, on stderr."""
+    cells = [[plain(cell) for cell in row] for row in rows]
+    if not cells:
+        click.echo(empty, err=True)
+        return
+    widths = [max(map(len, column)) for column in zip(head, *cells, strict=True)]
+    click.echo(click.style(_join(head, widths), dim=True))
+    for row in cells:
+        click.echo(_join(row, widths))
+
+
+def _join(row: Sequence[str], widths: Sequence[int]) -> str:
+    parts = [
+        click.style(cell, fg=COLORS[cell]) + " " * (width - len(cell))
+        if cell in COLORS
+        else cell.ljust(width)
+        for cell, width in zip(row, widths, strict=True)
+    ]
+    return "  ".join(parts).rstrip()
+
+
+def plain(value: object) -> str:
+    """A value on one line, without what would move a terminal's cursor."""
+    return _CONTROL.sub(" ", "" if value is None else str(value))
+
+
+def parse_time_ms(text: str | None) -> int | None:
+    """The API's time text as milliseconds since the epoch."""
+    if not text:
+        return None
+    return round(datetime.fromisoformat(text).timestamp() * 1000)
+
+
+def local_time(text: str | None) -> str:
+    """The API's time text as a person here reads it, to the second."""
+    if not text:
+        return ""
+    moment = datetime.fromisoformat(text).astimezone(UTC)
+    return moment.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def duration(ms: int | str | None) -> str:
+    """Milliseconds as `12 ms`, `3.4 s` or `2 min 5 s`. The API writes them as text."""
+    if ms is None:
+        return ""
+    ms = int(ms)
+    if ms < 1_000:
+        return f"{ms} ms"
+    if ms < 60_000:
+        return f"{ms / 1000:.1f} s"
+    minutes, seconds = divmod(ms // 1000, 60)
+    return f"{minutes} min {seconds} s"
+
+
+def error_text(output: Any) -> str:
+    """What a failed step, attempt or run says of itself: `Name: message`, on one line."""
+    error = output
+    if isinstance(output, dict) and isinstance(output.get("error"), dict):
+        error = output["error"]
+    if not isinstance(error, dict):
+        return plain(error)
+    name, message = error.get("name"), error.get("message")
+    return plain(": ".join(str(part) for part in (name, message) if part))

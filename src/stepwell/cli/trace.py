@@ -1,0 +1,139 @@
+"""Follows a run's trace: what was committed since the last look, in the order of the commits.
+
+Everything here comes from the server's stored rows (`GET /v2/runs/{id}/trace`), so a line is shown
+only for what would survive a crash of the server.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+
+from stepwell.cli.text import duration, error_text, parse_time_ms, plain
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ENDED = frozenset({"COMPLETED", "FAILED", "CANCELLED", "SKIPPED"})
+
+
+class Commit(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that the server stored about a run.
+
+    Attributes:
+        at_ms: When, in milliseconds since the epoch.
+        kind: `attempt` is one that failed and is tried again; `lost` a call whose worker vanished.
+        name: The step's id as the user wrote it; empty for the function's own body.
+        status: As the API spells it.
+        took_ms: How long the step or sleep took, if the trace says.
+        attempt: Which attempt this was, from 0.
+        error: Why it failed, on one line.
+    """
+
+    at_ms: int
+    kind: Literal["step", "sleep", "attempt", "lost"]
+    name: str
+    status: str
+    took_ms: int | None = None
+    attempt: int = 0
+    error: str = ""
+
+    def line(self, since_ms: int) -> str:
+        """This commit for people, with its time counted from `since_ms`."""
+        what = self.name or "(function)"
+        when = f"+{max(0, self.at_ms - since_ms) / 1000:8.3f} s"
+        match self.kind:
+            case "attempt":
+                word, note = "failed", f"attempt {self.attempt + 1}: {self.error}"
+            case "lost":
+                word, note = "lost", "its worker went away; the call goes to another"
+            case _:
+                word, note = self.status.lower(), duration(self.took_ms)
+                if self.attempt:
+                    note += f"  (attempt {self.attempt + 1})"
+                if self.error:
+                    note += f"  {self.error}"
+        return f"{when}  {self.kind:<7}  {what:<24}  {word:<9}  {note}".rstrip()
+
+
+class TraceFollower:
+    """Remembers what it has told."""
+
+    def __init__(self) -> None:
+        self._told: set[tuple[object, ...]] = set()
+
+    def commits(self, root: dict[str, Any]) -> list[Commit]:
+        """What this trace has that no earlier one had.
+
+        Args:
+            root: The `rootSpan` of a trace that was asked for with `includeOutput=true`.
+        """
+        found = [commit for span in root.get("children", []) for commit in self._of(span)]
+        return sorted(found, key=lambda commit: commit.at_ms)
+
+    def _of(self, span: dict[str, Any]) -> Iterator[Commit]:
+        is_step = "stepId" in span
+        ended = span.get("endedAt")
+        name = plain(span.get("name", "")) if is_step else ""
+        attempts = 0
+        for child in span.get("children", []):
+            at = child.get("endedAt")
+            if at is None or child.get("status") != "FAILED":
+                continue
+            is_last = at == ended and span.get("status") == "FAILED"
+            lost = child["name"] == "Lost call"
+            number = 0 if lost else int(child["name"].rpartition(" ")[2])
+            attempts = max(attempts, number + 1)
+            if is_last or not self._is_new_attempt(span.get("stepId"), child["name"], at):
+                continue
+            yield Commit(
+                at_ms=parse_time_ms(at) or 0,
+                kind="lost" if lost else "attempt",
+                name=name,
+                status="FAILED",
+                attempt=number,
+                error=error_text(child.get("output")),
+            )
+        status = span.get("status", "")
+        if is_step and ended and status in ENDED and self._is_new(span["id"]):
+            took = span.get("durationMs")
+            yield Commit(
+                at_ms=parse_time_ms(ended) or 0,
+                kind="sleep" if span.get("stepOp") == "SLEEP" else "step",
+                name=name,
+                status=status,
+                took_ms=None if took is None else int(took),
+                attempt=attempts if status == "COMPLETED" else max(0, attempts - 1),
+                error=error_text(span.get("output")) if status == "FAILED" else "",
+            )
+
+    def _is_new_attempt(self, step_id: str | None, name: str, at: str) -> bool:
+        """A failed attempt of the function's body moves to the step that the next one finds."""
+        if step_id is not None and (None, name, at) in self._told:
+            return False
+        return self._is_new(step_id, name, at)
+
+    def _is_new(self, *key: object) -> bool:
+        new = key not in self._told
+        self._told.add(key)
+        return new
+
+
+def progress(root: dict[str, Any], now_ms: int) -> str:
+    """What a run that is not over is doing now, for a status line."""
+    if root.get("status") == "QUEUED":
+        return "queued"
+    doing = []
+    for span in root.get("children", []):
+        if span.get("status") in ENDED:
+            continue
+        name = plain(span.get("name", ""))
+        until = parse_time_ms(span.get("sleepUntil"))
+        if until is not None:
+            doing.append(f"{name} sleeps, {duration(max(0, until - now_ms))} to go")
+        elif any(child.get("status") == "FAILED" for child in span.get("children", [])):
+            doing.append(f"{name} failed and is tried again")
+        else:
+            doing.append(name)
+    return "; ".join(doing) or "running"

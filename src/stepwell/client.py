@@ -1,0 +1,182 @@
+"""The client: an app's name, its credentials, its functions, and sending events."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from stepwell.background import background
+from stepwell.config import ClientSettings, resolve
+from stepwell.errors import ConfigError
+from stepwell.event import Event, write_events
+from stepwell.function import Function, FunctionDecorator, TriggerEvent
+from stepwell.sending import post_events
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Sequence
+
+    from stepwell.context import Logger
+    from stepwell.function import AsyncHandler, SyncHandler
+
+
+class Client:
+    """An app.
+
+    Options that are not given come from the environment (`STEPWELL_X`, then `INNGEST_X`); without
+    keys the client talks to the development server on this machine.
+
+    Args:
+        app_id: The app's name on the server.
+        app_version: Which version of the program this is; a commit, for example.
+        event_key: For sending events.
+        signing_key: For Connect and the API.
+        is_production: Overrides what keys and environment say.
+        api_base_url: The server.
+        event_api_base_url: The server that takes events, if it is another one.
+        env: The environment's name on the server.
+        logger: What functions get as `ctx.logger`.
+    Raises:
+        ConfigError: The options do not fit together.
+    """
+
+    def __init__(
+        self,
+        *,
+        app_id: str,
+        app_version: str | None = None,
+        event_key: str | None = None,
+        signing_key: str | None = None,
+        is_production: bool | None = None,
+        api_base_url: str | None = None,
+        event_api_base_url: str | None = None,
+        env: str | None = None,
+        logger: Logger | None = None,
+    ) -> None:
+        if not app_id:
+            raise ConfigError("a client needs an app_id")
+        self.app_id = app_id
+        self.logger: Logger = logger or logging.getLogger("stepwell.function")
+        self.settings: ClientSettings = resolve(
+            is_production=is_production,
+            api_base_url=api_base_url,
+            event_api_base_url=event_api_base_url,
+            event_key=event_key,
+            signing_key=signing_key,
+            env=env,
+            app_version=app_version,
+        )
+
+    def create_function(
+        self,
+        *,
+        fn_id: str,
+        trigger: TriggerEvent | list[TriggerEvent],
+        name: str | None = None,
+        retries: int | None = None,
+        on_failure: AsyncHandler[Any] | SyncHandler[Any] | None = None,
+    ) -> FunctionDecorator:
+        """Declare a function; the decorated handler may be async or not.
+
+        Args:
+            fn_id: The function's name within the app. It must not change while runs are alive.
+            trigger: What starts it.
+            name: What people see; `fn_id` by default.
+            retries: How often a failed step or function is tried again, 0 to 20; the server's
+                default is 4.
+            on_failure: Called as a function of its own when a run has failed for good, with the
+                event `inngest/function.failed`.
+        """
+        triggers = [trigger] if isinstance(trigger, TriggerEvent) else trigger
+
+        def declare(handler: Callable[[Any], Any]) -> Function[Any]:
+            return Function(
+                app_id=self.app_id,
+                fn_id=fn_id,
+                handler=handler,
+                triggers=triggers,
+                name=name,
+                retries=retries,
+                on_failure=on_failure,
+            )
+
+        return declare
+
+    def function(
+        self,
+        fn_id: str,
+        *,
+        event: str | Sequence[str],
+        expression: str | None = None,
+        name: str | None = None,
+        retries: int | None = None,
+        on_failure: AsyncHandler[Any] | SyncHandler[Any] | None = None,
+    ) -> FunctionDecorator:
+        """Declare a function in one line.
+
+        `@client.function("handle-signup", event="user.created")`
+
+        Args:
+            event: The names of the events that start it.
+            expression: A condition over `event`, for each of the names.
+
+        The rest is as for `create_function`.
+        """
+        names = [event] if isinstance(event, str) else event
+        return self.create_function(
+            fn_id=fn_id,
+            trigger=[TriggerEvent(event_name, expression) for event_name in names],
+            name=name,
+            retries=retries,
+            on_failure=on_failure,
+        )
+
+    async def send(self, events: Event | Sequence[Event]) -> list[str]:
+        """Send events.
+
+        Returns:
+            Their internal ids, in order. The events are stored.
+        Raises:
+            SendEventsError: The server refused them, or could not be reached in five attempts.
+            ConfigError: There is no event key.
+            StepwellError: `output_unserializable`, if some data has no JSON form.
+        """
+        if (posting := self._posting(events)) is None:
+            return []
+        return await asyncio.wrap_future(background().submit(posting))
+
+    def send_sync(self, events: Event | Sequence[Event]) -> list[str]:
+        """Send events from code without an event loop. As `send`, and it blocks."""
+        if (posting := self._posting(events)) is None:
+            return []
+        return background().submit(posting).result()
+
+    def _posting(self, events: Event | Sequence[Event]) -> Coroutine[Any, Any, list[str]] | None:
+        """What is to be done on the background loop; None if there is nothing to send."""
+        batch = [events] if isinstance(events, Event) else list(events)
+        if not batch:
+            return None
+        settings = self.settings
+        base_url, key = settings.event_api_base_url, settings.event_key
+        if key is None:
+            raise ConfigError(
+                "sending events in production needs an event key: pass event_key= or set "
+                "STEPWELL_EVENT_KEY",
+                code="event_key_unspecified",
+            )
+        if base_url is None:
+            raise ConfigError(
+                "this client has no server for events: pass event_api_base_url= or set "
+                "STEPWELL_BASE_URL",
+                code="base_url_missing",
+            )
+        body = write_events(batch)
+        return self._post(base_url, quote(key, safe=""), body)
+
+    async def _post(self, base_url: str, event_key: str, body: bytes) -> list[str]:
+        session = background().session()
+        env = self.settings.env
+        return await post_events(
+            session, base_url=base_url, event_key=event_key, env=env, body=body
+        )

@@ -1,0 +1,62 @@
+"""The one seam between the values of user code and JSON.
+
+Written: what msgspec writes (None, bool, int, float, str, lists, tuples, sets, dicts, dataclasses,
+attrs classes, msgspec structs, TypedDicts, datetimes, UUIDs, decimals, enums; bytes as base64) and
+pydantic models, at any depth. Read back: plain JSON values, or the type that the caller names.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from stepwell.errors import StepwellError
+
+
+def serialise(value: object) -> bytes:
+    """Write a value as JSON.
+
+    Raises:
+        StepwellError: `output_unserializable`, if some part of it has no JSON form.
+    """
+    try:
+        return _ENCODER.encode(value)
+    # Hooks of user types may raise anything; all of it means the same to the caller.
+    except Exception as error:
+        raise StepwellError(
+            f"{type(value).__name__} cannot be written as JSON: {error}",
+            code="output_unserializable",
+        ) from error
+
+
+def restore(value: Any, output_type: Any) -> Any:
+    """Turn plain JSON values into `output_type`.
+
+    Raises:
+        StepwellError: `output_invalid`, if the stored value does not fit the type.
+    """
+    try:
+        return msgspec.convert(value, output_type, strict=True, dec_hook=_read_foreign)
+    except (msgspec.ValidationError, ValueError, TypeError) as error:
+        raise StepwellError(
+            f"the stored value is not a {getattr(output_type, '__name__', output_type)}: {error}",
+            code="output_invalid",
+        ) from error
+
+
+def _write_foreign(value: Any) -> Any:
+    dump = getattr(type(value), "model_dump", None)  # pydantic, without importing it
+    if dump is None:
+        raise TypeError(f"objects of type {type(value).__qualname__} are not supported")
+    return dump(value, mode="json")
+
+
+def _read_foreign(target: type, value: Any) -> Any:
+    validate = getattr(target, "model_validate", None)
+    if validate is None:
+        raise TypeError(f"values of type {target.__qualname__} cannot be restored from JSON")
+    return validate(value)
+
+
+_ENCODER = msgspec.json.Encoder(enc_hook=_write_foreign)

@@ -1,0 +1,280 @@
+"""The calls that a worker has taken, over all its sockets: leases, replies, and what was done.
+
+Pure: it decides, the worker sends. A call is here from its acknowledgement until the server has
+acknowledged the reply; then its reply is remembered for a while, so that a call that is delivered
+again is answered again and not run again.
+
+    came -> running -> replied (waits for REPLY_ACK) -> recent
+                |
+                '-> lost: the server gave the call to somebody else; its result is of no use
+
+Bounds: `CALLS_MAX` running calls; more are not taken, and the server gives them to others.
+Replies that wait, and the recent ones, have a limit in bytes each. When it is passed, the oldest
+go: a recent one silently, a waiting one with a warning, since the server runs that call again when
+its lease ends.
+Source: docs/reference/wire/connect.md, "leases", "replies".
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from enum import Enum
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from stepwell.config import SDK_NAME
+from stepwell.execution import EXECUTION_VERSION
+from stepwell.wire.connect import (
+    GatewayExecutorRequestData,
+    SDKResponse,
+    Status,
+    WorkerRequestAckData,
+    WorkerRequestExtendLeaseData,
+)
+
+if TYPE_CHECKING:
+    from stepwell.outcome import Outcome
+
+CALLS_MAX = 10_000
+WAITING_BYTES_MAX = 64 * 2**20
+RECENT_MAX = 1_000
+RECENT_BYTES_MAX = 16 * 2**20
+
+RESEND_MS = 5_000
+"""A reply that was not acknowledged for so long is sent again. The server may have failed to store
+it, and says so by saying nothing."""
+
+_STATUS = {"ops": Status.NOT_COMPLETED, "result": Status.DONE, "error": Status.ERROR}
+
+
+class Arrival(Enum):
+    """What to do with a call that was delivered."""
+
+    RUN = "run"  # acknowledge it and run it
+    RUNNING = "running"  # acknowledge it; it runs already
+    DONE = "done"  # acknowledge it and send `reply_of`
+    REFUSED = "refused"  # no acknowledgement: the server gives it to another worker
+
+
+class _Running:
+    __slots__ = ("ack", "extend_at_ms", "lease_id", "lost", "request")
+
+    def __init__(self, request: GatewayExecutorRequestData, ack: bytes, extend_at_ms: int) -> None:
+        self.request = request
+        self.ack = ack
+        self.lease_id = request.lease_id
+        self.extend_at_ms = extend_at_ms
+        self.lost = False
+
+
+class Reply(msgspec.Struct, frozen=True, kw_only=True):
+    """A serialised `SDKResponse` and the call that it answers."""
+
+    request_id: str
+    payload: bytes
+
+
+class Calls:
+    """See above. Running calls are in the order in which their extension is due."""
+
+    def __init__(
+        self, *, calls_max: int = CALLS_MAX, waiting_bytes_max: int = WAITING_BYTES_MAX
+    ) -> None:
+        self._calls_max = calls_max
+        self._waiting_bytes_max = waiting_bytes_max
+        self._extend_ms = RESEND_MS
+        self._running: OrderedDict[str, _Running] = OrderedDict()
+        self._waiting: OrderedDict[str, tuple[bytes, int]] = OrderedDict()  # payload, resend_at_ms
+        self._waiting_bytes = 0
+        self._recent: OrderedDict[str, bytes] = OrderedDict()
+        self._recent_bytes = 0
+
+    # --- what there is ---
+
+    @property
+    def running_count(self) -> int:
+        """Calls whose outcome is not known yet, lost ones included."""
+        return len(self._running)
+
+    @property
+    def waiting_count(self) -> int:
+        """Replies that the server has not acknowledged."""
+        return len(self._waiting)
+
+    def waiting(self) -> list[Reply]:
+        """Those replies, oldest first."""
+        return [Reply(request_id=key, payload=pair[0]) for key, pair in self._waiting.items()]
+
+    def ack_of(self, request: GatewayExecutorRequestData) -> bytes:
+        """The acknowledgement of a call, as far as the server may write it into its log."""
+        running = self._running.get(request.request_id)
+        return _ack(request) if running is None else running.ack
+
+    def reply_of(self, request_id: str) -> bytes | None:
+        """The reply to a call that is done, if it is still known."""
+        pair = self._waiting.get(request_id)
+        return pair[0] if pair is not None else self._recent.get(request_id)
+
+    # --- what happened ---
+
+    def came(self, request: GatewayExecutorRequestData, now_ms: int) -> Arrival:
+        """A call was delivered."""
+        request_id = request.request_id
+        if (running := self._running.get(request_id)) is not None:
+            return Arrival.REFUSED if running.lost else Arrival.RUNNING
+        if request_id in self._waiting or request_id in self._recent:
+            return Arrival.DONE
+        if len(self._running) >= self._calls_max:
+            return Arrival.REFUSED
+        self._running[request_id] = _Running(request, _ack(request), now_ms + self._extend_ms)
+        return Arrival.RUN
+
+    def finished(self, request_id: str, outcome: Outcome, now_ms: int) -> bytes | None:
+        """A call's outcome is known.
+
+        Returns:
+            The reply to send, or None if nobody waits for it any more.
+        """
+        running = self._running.pop(request_id, None)
+        if running is None or running.lost:
+            return None
+        payload = _reply(running.request, outcome)
+        self._waiting[request_id] = (payload, now_ms + RESEND_MS)
+        self._waiting_bytes += len(payload)
+        return payload
+
+    def dropped(self, request_id: str) -> None:
+        """A call ended without an outcome: it was cancelled because it was lost, or at the end."""
+        self._running.pop(request_id, None)
+
+    def reply_acked(self, request_id: str) -> None:
+        """The server has a reply."""
+        pair = self._waiting.pop(request_id, None)
+        if pair is None:
+            return
+        payload = pair[0]
+        self._waiting_bytes -= len(payload)
+        self._recent[request_id] = payload
+        self._recent_bytes += len(payload)
+        while len(self._recent) > RECENT_MAX or self._recent_bytes > RECENT_BYTES_MAX:
+            _, oldest = self._recent.popitem(last=False)
+            self._recent_bytes -= len(oldest)
+
+    def lease_answered(self, request_id: str, lease_id: str | None) -> bool:
+        """The server answered an extension.
+
+        Returns:
+            Whether this tells, for the first time, that a running call was lost: cancel it.
+        """
+        running = self._running.get(request_id)
+        if running is None or running.lost:
+            return False
+        if lease_id is None:
+            running.lost = True
+            return True
+        running.lease_id = lease_id
+        return False
+
+    def connected(self, extend_lease_ms: int, now_ms: int) -> list[bytes]:
+        """A new socket is ready: everything that waited may have waited too long.
+
+        Returns:
+            The lease extensions to send on it; the caller also sends all of `waiting`.
+        """
+        self._extend_ms = extend_lease_ms
+        for key, (payload, _) in self._waiting.items():
+            self._waiting[key] = (payload, now_ms + RESEND_MS)
+        extensions = []
+        for running in self._running.values():
+            running.extend_at_ms = now_ms + extend_lease_ms
+            if not running.lost:
+                extensions.append(_extension(running))
+        return extensions
+
+    # --- time ---
+
+    def next_wakeup_ms(self) -> int | None:
+        """When `due_extensions` or `due_replies` will have something; None if never."""
+        times = []
+        if self._running:
+            times.append(next(iter(self._running.values())).extend_at_ms)
+        if self._waiting:
+            times.append(next(iter(self._waiting.values()))[1])
+        return min(times, default=None)
+
+    def due_extensions(self, now_ms: int) -> list[bytes]:
+        """The lease extensions to send now; each is due again after the advertised interval."""
+        extensions = []
+        while self._running:
+            request_id, running = next(iter(self._running.items()))
+            if running.extend_at_ms > now_ms:
+                break
+            running.extend_at_ms = now_ms + self._extend_ms
+            self._running.move_to_end(request_id)
+            if not running.lost:
+                extensions.append(_extension(running))
+        return extensions
+
+    def due_replies(self, now_ms: int) -> list[bytes]:
+        """The replies to send again now."""
+        replies = []
+        while self._waiting:
+            request_id, (payload, resend_at_ms) = next(iter(self._waiting.items()))
+            if resend_at_ms > now_ms:
+                break
+            self._waiting[request_id] = (payload, now_ms + RESEND_MS)
+            self._waiting.move_to_end(request_id)
+            replies.append(payload)
+        return replies
+
+    def evict(self) -> list[str]:
+        """Drop the oldest waiting replies over the limit, and name them."""
+        dropped = []
+        while self._waiting_bytes > self._waiting_bytes_max:
+            request_id, (payload, _) = self._waiting.popitem(last=False)
+            self._waiting_bytes -= len(payload)
+            dropped.append(request_id)
+        return dropped
+
+
+def _ack(request: GatewayExecutorRequestData) -> bytes:
+    ack = WorkerRequestAckData(
+        request_id=request.request_id,
+        account_id=request.account_id,
+        env_id=request.env_id,
+        app_id=request.app_id,
+        function_slug=request.function_slug,
+        system_trace_ctx=request.system_trace_ctx,
+        user_trace_ctx=request.user_trace_ctx,
+        run_id=request.run_id,
+    )
+    if request.HasField("step_id"):
+        ack.step_id = request.step_id
+    return ack.SerializeToString()
+
+
+def _extension(running: _Running) -> bytes:
+    """Its first nine fields are those of the acknowledgement, so their bytes are the same."""
+    lease = WorkerRequestExtendLeaseData(lease_id=running.lease_id)
+    return running.ack + lease.SerializeToString()
+
+
+def _reply(request: GatewayExecutorRequestData, outcome: Outcome) -> bytes:
+    reply = SDKResponse(
+        request_id=request.request_id,
+        account_id=request.account_id,
+        env_id=request.env_id,
+        app_id=request.app_id,
+        status=int(_STATUS[outcome.kind]),  # type: ignore[arg-type]
+        body=outcome.body,
+        no_retry=outcome.no_retry,
+        sdk_version=SDK_NAME,
+        request_version=EXECUTION_VERSION,
+        system_trace_ctx=request.system_trace_ctx,
+        user_trace_ctx=request.user_trace_ctx,
+        run_id=request.run_id,
+    )
+    if outcome.retry_after is not None:
+        reply.retry_after = outcome.retry_after
+    return reply.SerializeToString()

@@ -1,0 +1,245 @@
+"""Running calls: async functions on the caller's loop, sync functions on threads.
+
+The protocol thread hands calls over and gets outcomes back; a burst of either wakes the other
+side once. Reading the request and writing the outcome happen where the function runs, so the
+protocol thread stays free for leases and heartbeats.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol
+
+import msgspec
+
+from stepwell.client import Client
+from stepwell.connect.threads import ThreadPool
+from stepwell.context import Context, ContextSync
+from stepwell.errors import StepwellError
+from stepwell.event import Event, read_event
+from stepwell.execution import Execution, run_async, run_sync
+from stepwell.function import Function
+from stepwell.outcome import Outcome, error_outcome
+from stepwell.step import Group, GroupSync, Step, StepSync
+from stepwell.wire.calls import Call, decode_call
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Mapping
+    from concurrent.futures import Future
+
+    from stepwell.wire.connect import GatewayExecutorRequestData
+
+SYNC_THREADS_DEFAULT = 64
+"""Threads for sync functions when the worker has no limit of its own. They mostly wait for I/O."""
+
+
+class StateSource(Protocol):
+    """Where the state of a run comes from that was too large to send."""
+
+    async def steps_of(self, run_id: str) -> dict[str, msgspec.Raw]: ...
+    async def events_of(self, run_id: str) -> list[msgspec.Raw]: ...
+
+
+class Target(msgspec.Struct, frozen=True):
+    """A function and the client that it belongs to."""
+
+    client: Client
+    function: Function[Any]
+
+
+class Executor:
+    """Runs the calls of one connection.
+
+    Args:
+        targets: By app name and function id.
+        state: Where large state comes from; asked on the protocol thread.
+        finished: Takes a call's outcome, or None if it was cancelled; called on any thread.
+        caller_gone: Called when the caller's loop has ended, so that no async call can run.
+    """
+
+    def __init__(
+        self,
+        targets: Mapping[str, Mapping[str, Target]],
+        *,
+        state: StateSource,
+        finished: Callable[[str, Outcome | None], None],
+        caller_gone: Callable[[], None],
+        threads_max: int = SYNC_THREADS_DEFAULT,
+    ) -> None:
+        self._targets = targets
+        self._state = state
+        self._finished = finished
+        self._caller_gone = caller_gone
+        self._pool = ThreadPool(threads_max)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._tasks: asyncio.TaskGroup | None = None
+        self._protocol_loop: asyncio.AbstractEventLoop | None = None
+        self._inbox: deque[tuple[GatewayExecutorRequestData, Target]] = deque()
+        self._inbox_told = False
+        self._running: dict[str, asyncio.Task[Outcome | None]] = {}
+        self._unwanted: set[str] = set()
+
+    def bind(self, tasks: asyncio.TaskGroup) -> None:
+        """Run async functions on the current loop, as tasks of this group."""
+        self._loop = asyncio.get_running_loop()
+        self._tasks = tasks
+
+    def stop(self) -> None:
+        """Run nothing more."""
+        self._tasks = None
+        self._inbox.clear()
+        self._pool.stop()
+
+    # --- on the protocol thread ---
+
+    def knows_app(self, app_name: str) -> bool:
+        """Whether calls for this app can be answered at all."""
+        return app_name in self._targets
+
+    def start(self, request: GatewayExecutorRequestData) -> None:
+        """Run a call; `finished` will be called once for it."""
+        self._protocol_loop = asyncio.get_running_loop()
+        target = self._targets[request.app_name].get(request.function_slug)
+        if target is None:
+            error = StepwellError(
+                f"app {request.app_name!r} of this worker has no function "
+                f"{request.function_slug!r}",
+                code="function_not_found",
+            )
+            self._finished(request.request_id, error_outcome(error))
+        elif target.function.is_async:
+            self._inbox.append((request, target))
+            if not self._inbox_told:
+                self._inbox_told = True
+                self._tell(self._take_inbox)
+        else:
+            self._pool.submit(lambda: self._run_sync(request, target))
+
+    def cancel(self, request_id: str) -> None:
+        """Nobody waits for this call any more: cancel it if it is async."""
+        self._tell(self._cancel, request_id)
+
+    def cancel_all(self) -> None:
+        """Cancel every async call."""
+        self._tell(self._cancel_all)
+
+    def _tell(self, callback: Callable[..., None], *args: str) -> None:
+        assert self._loop is not None, "bound before the protocol starts"
+        try:
+            self._loop.call_soon_threadsafe(callback, *args)
+        except RuntimeError:  # the loop is closed
+            self._caller_gone()
+
+    # --- on the caller's loop ---
+
+    def _take_inbox(self) -> None:
+        self._inbox_told = False
+        tasks, inbox = self._tasks, self._inbox
+        while inbox and tasks is not None:
+            request, target = inbox.popleft()
+            request_id = request.request_id
+            task = tasks.create_task(self._outcome(request, target))
+            self._running[request_id] = task
+            task.add_done_callback(partial(self._ended, request_id))
+
+    def _cancel(self, request_id: str) -> None:
+        task = self._running.get(request_id)
+        if task is not None:
+            self._unwanted.add(request_id)
+            task.cancel()
+
+    def _cancel_all(self) -> None:
+        for request_id in list(self._running):
+            self._cancel(request_id)
+
+    def _ended(self, request_id: str, task: asyncio.Task[Outcome | None]) -> None:
+        """A callback and not the task's own last words: a task may be cancelled unstarted."""
+        del self._running[request_id]
+        self._unwanted.discard(request_id)
+        outcome = None if task.cancelled() or task.exception() else task.result()
+        self._finished(request_id, outcome)
+
+    async def _outcome(self, request: GatewayExecutorRequestData, target: Target) -> Outcome | None:
+        """What the call ended with; None if it was cancelled by us."""
+        execution: Execution | None = None
+        try:
+            call = decode_call(request.request_payload)
+            if call.ctx.use_api:
+                call = await asyncio.wrap_future(self._on_protocol_loop(self._complete(call)))
+            event, events = _events(call)
+            execution = _execution(request, call)
+            ctx = Context(
+                event=event,
+                events=events,
+                run_id=call.ctx.run_id,
+                attempt=call.ctx.attempt,
+                logger=target.client.logger,
+                step=Step(execution, target.client.send),
+                group=Group(execution),
+            )
+            return await run_async(execution, target.function.handler, ctx)
+        except asyncio.CancelledError as error:
+            if request.request_id in self._unwanted:
+                return None
+            # The function let one out that nobody asked for: a failure like any other.
+            return error_outcome(error) if execution is None else execution.raised(error)
+        except Exception as error:  # a request that cannot be read, state that cannot be had
+            return error_outcome(error, no_retry=False)
+
+    # --- on a thread of the pool ---
+
+    def _run_sync(self, request: GatewayExecutorRequestData, target: Target) -> None:
+        try:
+            call = decode_call(request.request_payload)
+            if call.ctx.use_api:
+                call = self._on_protocol_loop(self._complete(call)).result()
+            event, events = _events(call)
+            execution = _execution(request, call)
+            ctx = ContextSync(
+                event=event,
+                events=events,
+                run_id=call.ctx.run_id,
+                attempt=call.ctx.attempt,
+                logger=target.client.logger,
+                step=StepSync(execution, target.client.send_sync),
+                group=GroupSync(execution),
+            )
+            outcome = run_sync(execution, target.function.handler, ctx)
+        except Exception as error:  # a request that cannot be read, state that cannot be had
+            outcome = error_outcome(error, no_retry=False)
+        self._finished(request.request_id, outcome)
+
+    # --- state that was too large to send ---
+
+    def _on_protocol_loop(self, work: Coroutine[Any, Any, Call]) -> Future[Call]:
+        assert self._protocol_loop is not None, "set when the call was started"
+        return asyncio.run_coroutine_threadsafe(work, self._protocol_loop)
+
+    async def _complete(self, call: Call) -> Call:
+        steps = await self._state.steps_of(call.ctx.run_id)
+        events = call.events or await self._state.events_of(call.ctx.run_id)
+        return msgspec.structs.replace(call, steps=steps, events=events)
+
+
+def _events(call: Call) -> tuple[Event, list[Event]]:
+    """The event and all events; mostly they are the same one, and it is read once."""
+    event = read_event(call.event)
+    raws = call.events or []
+    if len(raws) == 1 and raws[0] == call.event:
+        return event, [event]
+    return event, [read_event(raw) for raw in raws] or [event]
+
+
+def _execution(request: GatewayExecutorRequestData, call: Call) -> Execution:
+    ctx = call.ctx
+    # A server that does not say how many attempts there are decides itself which was the last.
+    max_attempts = ctx.attempt + 2 if ctx.max_attempts is None else ctx.max_attempts
+    return Execution(
+        steps=call.steps or {},
+        target=request.step_id if request.HasField("step_id") else ctx.step_id,
+        attempt=ctx.attempt,
+        max_attempts=max_attempts,
+        plan_only=ctx.disable_immediate_execution,
+    )

@@ -1,0 +1,203 @@
+"""Apps and functions: what was registered, and which functions an event starts.
+
+Registration is last-sync-wins for an app; a run is not bound to the version it began with.
+Source: docs/reference/wire/registration.md.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from stepwell.engine.rows import PutApp, PutFunction
+from stepwell.wire.functions import FunctionConfig, parse_equality, parse_function
+from stepwell.wire.ids import app_uuid, function_uuid
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from stepwell.engine.rows import Write
+    from stepwell.wire.functions import Equality, Registration
+
+
+class FunctionEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """A registered function. `no` is its number in rows and never changes."""
+
+    no: int
+    function_id: str
+    app_name: str
+    slug: str
+    version: int
+    config: FunctionConfig
+    created_at_ms: int
+    archived_at_ms: int | None = None
+
+    @property
+    def app_id(self) -> str:
+        """The id of its app."""
+        return app_uuid(self.app_name)
+
+    @property
+    def max_attempts(self) -> int:
+        """How often a call may be tried."""
+        return self.config.retries + 1
+
+
+class Catalog:
+    """All apps and functions in memory: they are few."""
+
+    def __init__(self) -> None:
+        self.apps: dict[str, PutApp] = {}
+        self._by_no: dict[int, FunctionEntry] = {}
+        self._by_slug: dict[tuple[str, str], FunctionEntry] = {}
+        self._index = _TriggerIndex(())
+
+    def load(self, apps: Iterable[PutApp], functions: Iterable[PutFunction]) -> None:
+        """Fill an empty catalog from its rows."""
+        self.apps = {app.name: app for app in apps}
+        for row in functions:
+            self._keep(
+                FunctionEntry(
+                    no=row.no,
+                    function_id=row.function_id,
+                    app_name=row.app_name,
+                    slug=row.slug,
+                    version=row.version,
+                    config=parse_function(row.config),
+                    created_at_ms=row.created_at_ms,
+                    archived_at_ms=row.archived_at_ms,
+                )
+            )
+        self._index = _TriggerIndex(self.functions)
+
+    @property
+    def functions(self) -> list[FunctionEntry]:
+        """The functions that events may start, by number."""
+        return [entry for entry in self._by_no.values() if entry.archived_at_ms is None]
+
+    def by_no(self, no: int) -> FunctionEntry | None:
+        """The function with this number, archived or not."""
+        return self._by_no.get(no)
+
+    def by_slug(self, *, app_name: str, slug: str) -> FunctionEntry | None:
+        """The function of this name, archived or not."""
+        return self._by_slug.get((app_name, slug))
+
+    def started_by(self, name: str, data: Callable[[], Any]) -> list[FunctionEntry]:
+        """The functions that an event starts, each once, by number.
+
+        Args:
+            data: Gives the event's decoded data; called once at most, if an expression needs it.
+        """
+        return self._index.find(name, data)
+
+    def register(self, registration: Registration, now_ms: int) -> list[Write]:
+        """Put a sync in force; returns its rows, none if the app already has this configuration."""
+        app = self.apps.get(registration.app_name)
+        if app is not None and app.checksum == registration.checksum:
+            return []
+        row = PutApp(
+            name=registration.app_name,
+            app_id=app_uuid(registration.app_name),
+            url=registration.url,
+            sdk=registration.sdk,
+            framework=registration.framework,
+            app_version=registration.app_version,
+            checksum=registration.checksum,
+            method=registration.method,
+            synced_at_ms=now_ms,
+        )
+        self.apps[row.name] = row
+        writes: list[Write] = [row]
+        listed = {config.slug for config in registration.functions}
+        writes += [
+            self._keep(msgspec.structs.replace(entry, archived_at_ms=now_ms))
+            for entry in self.functions
+            if entry.app_name == row.name and entry.slug not in listed
+        ]
+        for config in registration.functions:
+            before = self._by_slug.get((row.name, config.slug))
+            writes.append(self._keep(self._next(row.name, config, before, now_ms)))
+        self._index = _TriggerIndex(self.functions)
+        return writes
+
+    def _next(
+        self, app_name: str, config: FunctionConfig, before: FunctionEntry | None, now_ms: int
+    ) -> FunctionEntry:
+        if before is not None:
+            return msgspec.structs.replace(
+                before, config=config, version=before.version + 1, archived_at_ms=None
+            )
+        return FunctionEntry(
+            no=max(self._by_no, default=0) + 1,
+            function_id=function_uuid(app_name, config.slug),
+            app_name=app_name,
+            slug=config.slug,
+            version=1,
+            config=config,
+            created_at_ms=now_ms,
+        )
+
+    def _keep(self, entry: FunctionEntry) -> PutFunction:
+        self._by_no[entry.no] = entry
+        self._by_slug[entry.app_name, entry.slug] = entry
+        return PutFunction(
+            no=entry.no,
+            function_id=entry.function_id,
+            app_name=entry.app_name,
+            slug=entry.slug,
+            version=entry.version,
+            config=bytes(entry.config.raw),
+            created_at_ms=entry.created_at_ms,
+            archived_at_ms=entry.archived_at_ms,
+        )
+
+
+class _TriggerIndex:
+    """From an event's name to the functions that it starts.
+
+    A name is looked up whole, and once for each of its delimiters: `a/b.c` is matched by the
+    triggers `a/b.c`, `a/*` and `a/b.*`.
+    """
+
+    def __init__(self, entries: Iterable[FunctionEntry]) -> None:
+        self._exact: dict[str, list[tuple[FunctionEntry, Equality | None]]] = {}
+        self._prefix: dict[str, list[tuple[FunctionEntry, Equality | None]]] = {}
+        for entry in entries:
+            for trigger in entry.config.triggers:
+                if trigger.event is None:
+                    continue
+                condition = parse_equality(trigger.expression) if trigger.expression else None
+                if trigger.event.endswith(("/*", ".*")):
+                    self._prefix.setdefault(trigger.event[:-1], []).append((entry, condition))
+                else:
+                    self._exact.setdefault(trigger.event, []).append((entry, condition))
+
+    def find(self, name: str, data: Callable[[], Any]) -> list[FunctionEntry]:
+        found = list(self._exact.get(name, ()))
+        if self._prefix:
+            for end, char in enumerate(name, 1):
+                if char in "/.":
+                    found += self._prefix.get(name[:end], ())
+        if not found:
+            return []
+        matched: dict[int, FunctionEntry] = {}
+        value: Any = None
+        decoded = False
+        for entry, condition in found:
+            if condition is not None:
+                if not decoded:
+                    value, decoded = data(), True
+                if not _holds(condition, value):
+                    continue
+            matched[entry.no] = entry
+        return [matched[no] for no in sorted(matched)]
+
+
+def _holds(condition: Equality, value: Any) -> bool:
+    for key in condition.path:
+        if not isinstance(value, dict):
+            return False
+        value = value.get(key)
+    return isinstance(value, str) and value == condition.value

@@ -1,0 +1,86 @@
+"""Orders that a partition gives. Each may be carried out once its transition is committed."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import msgspec
+
+from stepwell.engine.rows import Write
+from stepwell.wire.ids import EventId, RequestId, RunId
+
+
+class Effect(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """Base of every effect."""
+
+
+class Dispatch(Effect, frozen=True, kw_only=True, gc=False):
+    """Send a call to a worker.
+
+    Attributes:
+        step_id: The step to run, or `step` for none in particular.
+        stack: Ids of the finished steps, in order of completion.
+        current: 1 + the index in `stack` of the step that led to this call, 0 for none.
+        plan_only: The SDK reports new steps instead of running one.
+        use_api: The steps are too large to send; the SDK fetches them.
+    """
+
+    connection_id: str
+    request_id: RequestId
+    lease_until_ms: int
+    run_id: RunId
+    function_no: int
+    event_id: EventId
+    job_no: int
+    step_id: str
+    attempt: int
+    max_attempts: int
+    generation: int
+    stack: tuple[str, ...]
+    current: int
+    plan_only: bool
+    version: int
+    use_api: bool
+
+
+class EventsAccepted(Effect, frozen=True, kw_only=True, gc=False):
+    """The events' internal ids, in order of input."""
+
+    ids: tuple[EventId, ...]
+
+
+class AppRegistered(Effect, frozen=True, kw_only=True, gc=False):
+    """The sync is in force. `modified` is false if the app already had this configuration."""
+
+    modified: bool
+    app_id: str
+    sync_id: str
+
+
+class ReportTaken(Effect, frozen=True, kw_only=True, gc=False):
+    """`accepted` is false for a call that is no longer the current one: nothing changed."""
+
+    accepted: bool
+
+
+class Reply(Effect, frozen=True, kw_only=True, gc=False):
+    """The answer to the input with this ticket."""
+
+    ticket: int
+    result: EventsAccepted | AppRegistered | ReportTaken
+
+
+class RunEnded(Effect, frozen=True, kw_only=True, gc=False):
+    """A run is over: what memory holds of its payloads can go."""
+
+    run_id: RunId
+
+
+Order: TypeAlias = Dispatch | Reply | RunEnded
+
+
+class Transition(msgspec.Struct, frozen=True, kw_only=True):
+    """What one turn decided: rows to commit, then orders to carry out."""
+
+    writes: list[Write]
+    effects: list[Order]

@@ -1,0 +1,128 @@
+"""Calls that are out: who has them, until when, and which are about to be given up.
+
+The request id of a call is stored with its job; the rest is soft state. After a restart every
+call that was out counts as dropped: its worker may come back within the grace.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from stepwell.engine.state import Job, Run
+    from stepwell.wire.ids import RequestId
+
+
+class Lease:
+    """A call that is out."""
+
+    __slots__ = ("acked", "connection_id", "job", "lease_id", "run", "until_ms", "used_id")
+
+    def __init__(self, run: Run, job: Job, connection_id: str | None, until_ms: int) -> None:
+        self.run = run
+        self.job = job
+        self.connection_id = connection_id
+        """The connection that holds it; None while its worker is away."""
+        self.until_ms = until_ms
+        self.acked = connection_id is None
+        self.lease_id: bytes | None = None
+        """The id that an extension must name; None after a restart, which forgets it."""
+        self.used_id: bytes | None = None
+        """The id that the last extension used up: the same extension again gets `lease_id`."""
+
+
+class Leases:
+    """Leases by request id, in order of their ends.
+
+    Those that are held all last equally long, and so do those that are dropped: each kind in an
+    ordered dictionary has the first to end in front.
+    """
+
+    def __init__(self, *, lease_ms: int, grace_ms: int) -> None:
+        self.lease_ms = lease_ms
+        self.grace_ms = grace_ms
+        self._held: OrderedDict[RequestId, Lease] = OrderedDict()
+        self._dropped: OrderedDict[RequestId, Lease] = OrderedDict()
+        self._by_connection: dict[str, set[RequestId]] = {}
+
+    def get(self, request_id: RequestId) -> Lease | None:
+        return self._held.get(request_id) or self._dropped.get(request_id)
+
+    def __len__(self) -> int:
+        return len(self._held) + len(self._dropped)
+
+    def grant(self, run: Run, job: Job, connection_id: str, now_ms: int) -> Lease:
+        """A call goes out to a connection."""
+        assert job.request_id is not None, "a leased job has its fence"
+        lease = Lease(run, job, connection_id, now_ms + self.lease_ms)
+        lease.lease_id = make_lease_id(job.request_id, lease.until_ms)
+        self._held[job.request_id] = lease
+        self._by_connection.setdefault(connection_id, set()).add(job.request_id)
+        return lease
+
+    def recover(self, run: Run, job: Job, now_ms: int) -> None:
+        """A call was out when the server stopped."""
+        assert job.request_id is not None, "a leased job has its fence"
+        self._dropped[job.request_id] = Lease(run, job, None, now_ms + self.grace_ms)
+
+    def extend(self, request_id: RequestId, connection_id: str, now_ms: int) -> Lease | None:
+        """Let a call go on for another lease on this connection, which may be a new one."""
+        lease = self._take(request_id)
+        if lease is None:
+            return None
+        lease.connection_id = connection_id
+        lease.until_ms = now_ms + self.lease_ms
+        lease.acked = True
+        self._held[request_id] = lease
+        self._by_connection.setdefault(connection_id, set()).add(request_id)
+        return lease
+
+    def end(self, request_id: RequestId) -> None:
+        """The call is over."""
+        self._take(request_id)
+
+    def drop(self, request_id: RequestId, now_ms: int) -> None:
+        """The worker of a call went away; keep the call for the grace."""
+        lease = self._take(request_id)
+        assert lease is not None, "only a lease that is held is dropped"
+        lease.connection_id = None
+        lease.until_ms = now_ms + self.grace_ms
+        self._dropped[request_id] = lease
+
+    def of_connection(self, connection_id: str) -> list[RequestId]:
+        """Calls that this connection holds, in order."""
+        return sorted(self._by_connection.get(connection_id, ()))
+
+    def pop_ended(self, now_ms: int) -> Lease | None:
+        """Take a lease whose time is over, None if there is none."""
+        for leases in (self._held, self._dropped):
+            if leases:
+                request_id, lease = next(iter(leases.items()))
+                if lease.until_ms <= now_ms:
+                    self._take(request_id)
+                    return lease
+        return None
+
+    def next_ms(self) -> int | None:
+        """When the first lease ends."""
+        ends = [
+            next(iter(leases.values())).until_ms for leases in (self._held, self._dropped) if leases
+        ]
+        return min(ends, default=None)
+
+    def _take(self, request_id: RequestId) -> Lease | None:
+        lease = self._held.pop(request_id, None)
+        if lease is None:
+            return self._dropped.pop(request_id, None)
+        assert lease.connection_id is not None, "a held lease has a connection"
+        of_connection = self._by_connection[lease.connection_id]
+        of_connection.discard(request_id)
+        if not of_connection:
+            del self._by_connection[lease.connection_id]
+        return lease
+
+
+def make_lease_id(request_id: RequestId, until_ms: int) -> bytes:
+    """A lease's id: a ULID whose time is the lease's end."""
+    return until_ms.to_bytes(6, "big") + request_id[6:]

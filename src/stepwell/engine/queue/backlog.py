@@ -1,0 +1,151 @@
+"""Queued jobs, by function and place: in memory up to a bound, the rest on disk only.
+
+A run's place is the time at which it was queued, so a run that began goes on before a later one
+starts. New runs always come last; when a function's window is full they stay on disk, and the
+window is filled again from there, in order. The bound is on runs that come in this way: a run
+that memory holds for another reason has its jobs here as well.
+"""
+
+from __future__ import annotations
+
+from heapq import heappop, heappush
+from typing import TYPE_CHECKING, TypeAlias
+
+from stepwell.engine.state import Phase
+from stepwell.wire.ids import RunId
+
+if TYPE_CHECKING:
+    from stepwell.engine.state import Job, Run
+
+Place: TypeAlias = "tuple[int, RunId]"
+_Entry: TypeAlias = "tuple[int, RunId, int, Run, Job]"
+
+
+class FunctionBacklog:
+    """The queue of one function."""
+
+    __slots__ = ("heap", "last", "on_disk", "trim_above")
+
+    def __init__(self, trim_above: int) -> None:
+        self.heap: list[_Entry] = []
+        self.last: Place | None = None
+        """The last place that was let in."""
+        self.on_disk = False
+        """Whether runs behind `last` are on disk only."""
+        self.trim_above = trim_above
+        """More jobs than this are worth the work of letting some go."""
+
+
+class Backlog:
+    """All functions' queues.
+
+    Args:
+        window: New runs held in memory for each function.
+    """
+
+    def __init__(self, window: int) -> None:
+        self._window = window
+        self._functions: dict[int, FunctionBacklog] = {}
+        self._seq = 0
+
+    def admits(self, run: Run) -> bool:
+        """Whether a new run is held in memory; if not, the store brings it when its turn comes."""
+        queue = self._queue(run.function_no)
+        place = (run.queued_ms, run.run_id)
+        if not queue.on_disk and len(queue.heap) < self._window:
+            queue.last = place
+            return True
+        queue.on_disk = True
+        if queue.last is not None and place < queue.last:
+            # Ids ascend as long as a process lives, but not over a restart within a millisecond.
+            queue.last = (run.queued_ms, RunId(b""))
+        return False
+
+    def push(self, run: Run, job: Job) -> None:
+        """Put a queued job in its place."""
+        self._seq += 1
+        entry = (run.queued_ms, run.run_id, self._seq, run, job)
+        heappush(self._queue(run.function_no).heap, entry)
+
+    def head(self, function_no: int) -> Place | None:
+        """The place of the first job, None if none is in memory."""
+        queue = self._functions.get(function_no)
+        if queue is None:
+            return None
+        heap = queue.heap
+        while heap:
+            queued_ms, run_id, _seq, _run, job = heap[0]
+            if job.phase is Phase.QUEUED:
+                return queued_ms, run_id
+            heappop(heap)  # it was withdrawn
+        return None
+
+    def pop(self, function_no: int) -> tuple[Run, Job]:
+        """Take the first job. `head` was asked before and gave a place."""
+        entry = heappop(self._functions[function_no].heap)
+        return entry[3], entry[4]
+
+    def functions(self) -> list[int]:
+        """Functions with jobs in memory, by number."""
+        return sorted(no for no, queue in self._functions.items() if queue.heap)
+
+    def wanted(self) -> list[tuple[int, Place | None]]:
+        """Functions whose window runs low while the store has more, and what comes before those."""
+        return [
+            (no, queue.last)
+            for no, queue in sorted(self._functions.items())
+            if queue.on_disk and len(queue.heap) <= self._window // 2
+        ]
+
+    def expect(self, function_no: int) -> None:
+        """At start: the store has queued runs of this function."""
+        self._queue(function_no).on_disk = True
+
+    def loaded(self, function_no: int, last: Place | None, *, more: bool) -> None:
+        """A page was loaded. `more`: the store may have others behind `last`."""
+        queue = self._queue(function_no)
+        if last is not None:
+            queue.last = last
+        queue.on_disk = more
+
+    def trim(self, horizon_ms: int) -> list[Run]:
+        """Let go of the jobs at the end of queues that have grown far over their window.
+
+        Args:
+            horizon_ms: Times after it are on disk anyway.
+        Returns:
+            Runs that memory need not hold any more.
+        """
+        dropped: list[Run] = []
+        for queue in self._functions.values():
+            if len(queue.heap) <= 2 * self._window:
+                queue.trim_above = 2 * self._window
+            if len(queue.heap) <= queue.trim_above:
+                continue
+            entries = sorted(entry for entry in queue.heap if entry[4].phase is Phase.QUEUED)
+            queue.heap = kept = entries[: self._window]  # sorted, so it is a heap
+            if len(kept) == len(entries):
+                continue
+            last = kept[-1][:2]
+            # What is on disk only lies behind `last`, and may lie before what memory holds for
+            # another reason: the place may move back, never on.
+            if not queue.on_disk:
+                queue.last = last
+            elif queue.last is not None:
+                queue.last = min(queue.last, last)
+            queue.on_disk = True
+            for entry in entries[self._window :]:
+                # A run is queued as a whole or not at all: its place is the same for all its jobs.
+                if entry[:2] == last or not entry[3].may_leave(horizon_ms):
+                    kept.append(entry)
+                else:
+                    dropped.append(entry[3])
+            # If most of them had to stay, the next turn need not find that out again.
+            queue.trim_above = 2 * max(self._window, len(kept))
+        return dropped
+
+    def _queue(self, function_no: int) -> FunctionBacklog:
+        queue = self._functions.get(function_no)
+        if queue is None:
+            queue = self._functions[function_no] = FunctionBacklog(2 * self._window)
+        return queue

@@ -1,0 +1,240 @@
+"""What a worker's report of a call does to its run.
+
+Source: docs/reference/wire/calls.md, "what a report does".
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, assert_never
+
+import msgspec
+
+from stepwell.engine.ops import HANDLERS, PENDING_KINDS, STEPLESS_KINDS
+from stepwell.engine.rows import HistoryKind, RunStatus, StepKind
+from stepwell.engine.state import Phase, Sleep
+from stepwell.engine.turn import failure
+from stepwell.wire.ids import UNTARGETED_STEP
+from stepwell.wire.outcomes import Ops, Raised, Returned
+
+if TYPE_CHECKING:
+    from stepwell.engine.state import Job, Run
+    from stepwell.engine.turn import Turn
+    from stepwell.wire.ops import Op
+    from stepwell.wire.outcomes import Outcome
+
+FRUITLESS_MAX = 100
+"""Reports in a row that finish no step; then the run fails, as it would go on so for ever."""
+
+EXECUTION_VERSION = 2
+
+
+class _Mode(msgspec.Struct, rename="camel"):
+    parallel_mode: str | None = None
+
+
+_MODE = msgspec.json.Decoder(_Mode | None)
+
+
+class Report:
+    """One report being applied: the op modules ask and tell it."""
+
+    def __init__(self, turn: Turn, run: Run, job: Job) -> None:
+        self._turn = turn
+        self._run = run
+        self._job = job
+        self._sent_ms = job.sent_ms
+        self._retried = False
+        self._fruitful = False
+        self.no_retry = False
+        self._retry_at_ms: int | None = None
+        self._planned: set[str] | None = None
+
+    def apply(self, outcome: Outcome) -> None:
+        """Do all that the outcome asks for. The report was accepted by the fence."""
+        turn, run, job = self._turn, self._run, self._job
+        turn.release(job)
+        job.phase = Phase.OVER
+        job.losses = 0
+        turn.change(run)
+        match outcome:
+            case Returned():
+                turn.remove_job(run, job)
+                self.complete_run(outcome.output)
+            case Raised():
+                self._raised(outcome)
+            case Ops():
+                self._ops(outcome)
+            case _:
+                assert_never(outcome)
+
+    # --- asked by the op modules ---
+
+    @property
+    def now_ms(self) -> int:
+        return self._turn.now_ms
+
+    @property
+    def is_last_attempt(self) -> bool:
+        """Whether this call may not be tried again."""
+        return self._job.attempt + 1 >= self._turn.max_attempts(self._run)
+
+    def complete_step(self, op: Op, kind: StepKind, data: bytes) -> None:
+        """A step has its outcome. The first one stays."""
+        run = self._run
+        if op.id in run.steps:
+            return
+        self._fruitful = True
+        position = self._turn.put_step(
+            run,
+            step_id=op.id,
+            kind=kind,
+            name=op.label,
+            data=data,
+            attempt=self._job.attempt,
+            started_at_ms=self._sent_ms,
+        )
+        self._turn.finish_step(run, op.id, position)
+
+    def retry_step(self, op: Op, error: bytes) -> None:
+        """The step failed and its call is tried again."""
+        if not self._retried:
+            self._retried = True
+            self._retry(error, op)
+
+    def plan_step(self, op: Op) -> None:
+        """Queue a call that is aimed at this step."""
+        run = self._run
+        if self._planned is None:
+            self._planned = {UNTARGETED_STEP, *(job.step_id for job in run.state.jobs)}
+        if op.id in run.steps or op.id in self._planned:
+            return
+        self._planned.add(op.id)
+        self._turn.put_history(run, HistoryKind.STEP_PLANNED, op.id, 0, None, name=op.label)
+        self._turn.add_job(run, op.id, self._job.current)
+
+    def start_sleep(self, op: Op, due_ms: int) -> None:
+        """Wait until then."""
+        run = self._run
+        if op.id in run.steps or any(sleep.step_id == op.id for sleep in run.state.sleeps):
+            return
+        self._fruitful = True
+        sleep = Sleep(step_id=op.id, name=op.label, started_ms=self._turn.now_ms, due_ms=due_ms)
+        run.state.sleeps.append(sleep)
+        self._turn.put_history(
+            run, HistoryKind.SLEEP_STARTED, op.id, 0, b"%d" % due_ms, name=op.label
+        )
+        self._turn.owner.timers.push(run, sleep)
+
+    def request_discovery(self) -> None:
+        """Call the function again."""
+        self._turn.discover(self._run, self._job.current)
+
+    def complete_run(self, output: bytes) -> None:
+        """The function returned."""
+        if not self._run.status.is_over:
+            self._turn.end_run(self._run, RunStatus.COMPLETED, output)
+
+    def fail_run(self, *, name: str, message: str) -> None:
+        """The run cannot go on."""
+        if not self._run.status.is_over:
+            self._turn.fail_run(self._run, failure(name, message))
+
+    # --- the kinds of outcome ---
+
+    def _raised(self, outcome: Raised) -> None:
+        run, job = self._run, self._job
+        if outcome.fatal or outcome.no_retry or self.is_last_attempt:
+            self._turn.remove_job(run, job)
+            self._turn.fail_run(run, outcome.error)
+            return
+        self._retry_at_ms = outcome.retry_at_ms
+        self._retry(outcome.error, None)
+
+    def _retry(self, error: bytes, op: Op | None) -> None:
+        turn, run, job = self._turn, self._run, self._job
+        # A failure belongs to the step that the call met, if it met one, else to the call.
+        step_id, name = (job.step_id, None) if op is None else (op.id, op.label)
+        turn.put_history(run, HistoryKind.ATTEMPT_FAILED, step_id, job.attempt, error, name=name)
+        if job.step_id == UNTARGETED_STEP:
+            # A step of the same report may have queued the next call: this one takes its place.
+            for other in run.state.jobs:
+                if other is not job and other.step_id == UNTARGETED_STEP:
+                    job.current = other.current
+                    turn.remove_job(run, other)
+        if all(other is not job for other in run.state.jobs):
+            run.state.jobs.append(job)
+        turn.retry(run, job, self._retry_at_ms)
+
+    def _ops(self, outcome: Ops) -> None:
+        turn, run, job = self._turn, self._run, self._job
+        state = run.state
+        self.no_retry = outcome.no_retry
+        self._retry_at_ms = outcome.retry_at_ms
+        ops = outcome.ops
+        if ops and state.version < 0:
+            state.version = outcome.version if outcome.version > 0 else EXECUTION_VERSION
+        turn.remove_job(run, job)
+        again = False
+        if job.step_id == UNTARGETED_STEP:
+            again, state.again = state.again, False
+        if any(op.op in PENDING_KINDS for op in ops):
+            steps = [op for op in ops if op.op not in STEPLESS_KINDS]
+            if len(steps) > 1:
+                state.plan_only = True
+            for op in steps:
+                if op.id not in run.steps:
+                    state.pending[op.id] = _is_race(op)
+        for op in ops:
+            handler = HANDLERS.get(op.op)
+            if handler is None:
+                self.fail_run(
+                    name="InngestErrUnsupportedOpcode",
+                    message=f"step {op.label!r} uses the operation {op.op!r}, which this server "
+                    "does not support",
+                )
+            else:
+                handler(self, op)
+            if run.status.is_over:
+                return
+        self._carry_on(again)
+
+    def _carry_on(self, again: bool) -> None:
+        """See to it that the run goes on, and that it gets somewhere."""
+        turn, run, job = self._turn, self._run, self._job
+        state = run.state
+        if self._retried:
+            turn.enforce_limits(run)
+            return
+        # The next call may come of more than what led to this one.
+        current = len(run.steps) if again else job.current
+        if job.step_id != UNTARGETED_STEP and job.step_id not in run.steps:
+            # The call was aimed at a step and brought no outcome of it: the function must tell
+            # again what it wants.
+            state.pending.pop(job.step_id, None)
+            again = True
+        if not self._fruitful:
+            state.fruitless += 1
+            if state.fruitless > FRUITLESS_MAX:
+                self.fail_run(
+                    name="InngestErrNoProgress",
+                    message=f"{FRUITLESS_MAX} calls in a row finished no step",
+                )
+                return
+        else:
+            state.fruitless = 0
+        if again:
+            turn.discover(run, current)
+        turn.carry_on(run, current)
+        turn.enforce_limits(run)
+
+
+def _is_race(op: Op) -> bool:
+    """Whether the function goes on as soon as this step is done (`opts.parallelMode`)."""
+    opts = bytes(op.opts)
+    if b"parallelMode" not in opts:
+        return False
+    try:
+        mode = _MODE.decode(opts)
+    except msgspec.DecodeError:
+        return False
+    return mode is not None and mode.parallel_mode == "race"

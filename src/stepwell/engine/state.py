@@ -1,0 +1,199 @@
+"""A run that is not over, as memory holds it, and the state that its live row keeps.
+
+`RunState` is everything that the run, step and event rows cannot tell, as MessagePack arrays: it
+is rewritten with every change of the run, so it is small. Fields are only ever added at the end.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from stepwell.engine.rows import PutLive, RunStatus
+from stepwell.wire.ids import UNTARGETED_STEP, RequestId
+
+if TYPE_CHECKING:
+    from stepwell.engine.rows import RunImage
+    from stepwell.wire.ids import EventId, RunId
+
+
+class Phase(IntEnum):
+    """Of a job. The numbers are stored."""
+
+    QUEUED = 0  # waits for a worker
+    LEASED = 1  # a worker has it
+    WAITING = 2  # for the time of its next attempt
+    OVER = 3  # no longer a job of its run; never stored
+
+
+class Job(msgspec.Struct, array_like=True, eq=False):
+    """One pending call of the SDK.
+
+    Attributes:
+        no: Unique in the run; with the run's id it is the job's id.
+        step_id: The step to run, or `step`.
+        attempt: From 0.
+        losses: How often in a row its worker was lost.
+        generation: How often it was dispatched.
+        due_ms: While waiting: when to queue it.
+        request_id: While leased: the fence.
+        instance_id: While leased: the worker that has it, whose slot it takes.
+        sent_ms: When it was dispatched last.
+        current: 1 + the index of the step that led to it, 0 for none.
+    """
+
+    no: int
+    step_id: str = UNTARGETED_STEP
+    current: int = 0
+    attempt: int = 0
+    losses: int = 0
+    generation: int = 0
+    phase: Phase = Phase.QUEUED
+    due_ms: int = 0
+    request_id: RequestId | None = None
+    instance_id: str = ""
+    sent_ms: int = 0
+
+
+class Sleep(msgspec.Struct, array_like=True, eq=False):
+    """A step that waits for a time."""
+
+    step_id: str
+    name: str
+    started_ms: int
+    due_ms: int
+
+
+class RunState(msgspec.Struct, array_like=True, eq=False):
+    """What the live row keeps.
+
+    Attributes:
+        version: Of execution, as the SDK said; -1 until it did.
+        plan_only: The SDK shall report new steps, not run them.
+        quiet: The run's end makes no lifecycle events (a lifecycle event started it).
+        again: Something was finished since the discovery that is out was sent.
+        fruitless: Reports in a row that brought nothing new.
+        next_job_no: Number of the next job.
+        pending: Parallel steps that have no outcome yet; true for those that do not wait for
+            the others.
+    """
+
+    version: int = -1
+    plan_only: bool = False
+    quiet: bool = False
+    again: bool = False
+    fruitless: int = 0
+    next_job_no: int = 0
+    pending: dict[str, bool] = {}
+    jobs: list[Job] = []
+    sleeps: list[Sleep] = []
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(RunState).decode
+
+
+class Run:
+    """A live run. The partition owns it; `Turn` and `Report` change it."""
+
+    __slots__ = (
+        "event_id",
+        "function_no",
+        "history_count",
+        "queued_ms",
+        "run_id",
+        "started_at_ms",
+        "state",
+        "state_bytes",
+        "status",
+        "steps",
+        "stored",
+    )
+
+    def __init__(
+        self,
+        *,
+        run_id: RunId,
+        function_no: int,
+        event_id: EventId,
+        status: RunStatus,
+        started_at_ms: int | None,
+        state: RunState,
+        stored: bool,
+    ) -> None:
+        self.run_id = run_id
+        self.function_no = function_no
+        self.event_id = event_id
+        self.status = status
+        self.started_at_ms = started_at_ms
+        self.state = state
+        self.stored = stored
+        """Whether rows of this run were committed, or decided in an earlier turn."""
+        self.steps: dict[str, int] = {}
+        """Finished steps in order of completion, and the bytes of their data."""
+        self.state_bytes = 0
+        self.history_count = 0
+        self.queued_ms = int.from_bytes(run_id[:6], "big")
+
+    @classmethod
+    def from_image(cls, image: RunImage) -> Run:
+        """The run as the rows tell it."""
+        run = cls(
+            run_id=image.run_id,
+            function_no=image.function_no,
+            event_id=image.event_id,
+            status=image.status,
+            started_at_ms=image.started_at_ms,
+            state=_decode(image.state),
+            stored=True,
+        )
+        run.steps = {step.step_id: step.data_bytes for step in image.steps}
+        run.state_bytes = sum(run.steps.values())
+        run.history_count = image.history_count
+        return run
+
+    def live_row(self) -> PutLive:
+        """The row that keeps this run alive."""
+        queued = False
+        wake_at_ms: int | None = None
+        state = self.state
+        for job in state.jobs:
+            if job.phase is Phase.QUEUED:
+                queued = True
+            else:
+                due_ms = 0 if job.phase is Phase.LEASED else job.due_ms
+                if wake_at_ms is None or due_ms < wake_at_ms:
+                    wake_at_ms = due_ms
+        for sleep in state.sleeps:
+            if wake_at_ms is None or sleep.due_ms < wake_at_ms:
+                wake_at_ms = sleep.due_ms
+        assert queued or wake_at_ms is not None, "a live run has a job or a wait"
+        return PutLive(
+            run_id=self.run_id,
+            function_no=self.function_no,
+            queued_score=self.queued_ms if queued else None,
+            wake_at_ms=wake_at_ms,
+            state=_encode(state),
+        )
+
+    def may_leave(self, horizon_ms: int) -> bool:
+        """Whether memory can do without this run: no call is out, no time is due by then."""
+        return all(
+            job.phase is Phase.QUEUED or (job.phase is Phase.WAITING and job.due_ms > horizon_ms)
+            for job in self.state.jobs
+        ) and all(sleep.due_ms > horizon_ms for sleep in self.state.sleeps)
+
+    def is_idle_until(self) -> int | None:
+        """If nothing but times is waited for: the first of them; None for a run that is busy."""
+        first: int | None = None
+        for job in self.state.jobs:
+            if job.phase is not Phase.WAITING:
+                return None
+            if first is None or job.due_ms < first:
+                first = job.due_ms
+        for sleep in self.state.sleeps:
+            if first is None or sleep.due_ms < first:
+                first = sleep.due_ms
+        return first

@@ -1,0 +1,507 @@
+"""One turn of a partition: what it changes in memory, and the rows and orders that come of it.
+
+A run that changed many times in a turn is written once, at the end. Everything that starts, ends
+or moves a run goes through here, so that memory and rows say the same.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+import msgspec
+
+from stepwell.engine.effects import Dispatch, RunEnded
+from stepwell.engine.retry import retry_delay_ms
+from stepwell.engine.rows import (
+    DeleteLive,
+    HistoryKind,
+    PutDedup,
+    PutEvent,
+    PutHistory,
+    PutRun,
+    PutStep,
+    RunStatus,
+    StepKind,
+    UpdateRun,
+)
+from stepwell.engine.state import Job, Phase, Run, RunState
+from stepwell.wire.ids import UNTARGETED_STEP, EventId, RequestId, RunId, ulid_text
+from stepwell.wire.lifecycle import FAILED_EVENT, FINISHED_EVENT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from stepwell.engine.catalog import Catalog, FunctionEntry
+    from stepwell.engine.effects import Order
+    from stepwell.engine.leases import Leases
+    from stepwell.engine.queue.backlog import Backlog
+    from stepwell.engine.queue.timers import Timers
+    from stepwell.engine.rows import Write
+    from stepwell.engine.state import Sleep
+    from stepwell.engine.workers import Connection, Workers
+    from stepwell.wire.ids import IdSource
+
+USE_API_BYTES = 4 * 2**20 - 1024
+"""A run with more step data than this is called without it; the SDK fetches it."""
+
+LOSSES_PER_ATTEMPT = 3
+"""Losing the worker so often in a row uses up an attempt: the step may be what kills it."""
+
+DEDUP_MS = 24 * 3_600_000
+"""A function starts once for a producer's event id in this time."""
+
+_QUIET_TRIGGERS = frozenset({FINISHED_EVENT, FAILED_EVENT})
+
+
+class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """What an operator may set. Times are milliseconds.
+
+    `retry_interval_ms` replaces the retry schedule. The windows bound memory: new runs held for
+    each function, and waiting times held in all.
+    """
+
+    lease_ms: int = 120_000
+    reconnect_grace_ms: int = 15_000
+    retry_interval_ms: int | None = None
+    queue_window: int = 2_000
+    timer_window: int = 20_000
+    steps_max: int = 1_000
+    state_bytes_max: int = 32 * 2**20
+
+
+class Owner(Protocol):
+    """The partition, as its turns see it."""
+
+    config: EngineConfig
+    ids: IdSource
+    catalog: Catalog
+    runs: dict[RunId, Run]
+    backlog: Backlog
+    timers: Timers
+    leases: Leases
+    workers: Workers
+    at_work: RunId | None
+
+
+class Turn:
+    """What has been decided so far."""
+
+    def __init__(self, owner: Owner, now_ms: int) -> None:
+        self.owner = owner
+        self.now_ms = now_ms
+        self.writes: list[Write] = []
+        self.effects: list[Order] = []
+        self._changed: dict[RunId, Run] = {}
+        self._begun: dict[RunId, RunStatus] = {}  # status on disk of runs that began this turn
+        self._started: dict[tuple[int, str], RunId] = {}
+
+    # --- runs begin ---
+
+    def receive_event(
+        self,
+        row: PutEvent,
+        *,
+        data: Callable[[], Any],
+        dedup_key: str | None,
+        started: Callable[[int, str], bool],
+    ) -> None:
+        """Store an event and start the runs that it triggers.
+
+        Args:
+            row: The event's row, without `runs`.
+            data: Gives its decoded data, for expressions.
+            dedup_key: The producer's id: a function starts once for it in 24 hours.
+            started: Whether an earlier turn did so.
+        """
+        run_ids: list[RunId] = []
+        for entry in self.owner.catalog.started_by(row.name, data):
+            if dedup_key is not None:
+                key = (entry.no, dedup_key)
+                if key in self._started or started(*key):
+                    continue
+            run = self._new_run(entry, row)
+            run_ids.append(run.run_id)
+            if dedup_key is not None:
+                self._started[entry.no, dedup_key] = run.run_id
+                self.writes.append(
+                    PutDedup(
+                        function_no=entry.no,
+                        key=dedup_key,
+                        run_id=run.run_id,
+                        expires_at_ms=self.now_ms + DEDUP_MS,
+                    )
+                )
+        self.writes.append(msgspec.structs.replace(row, runs=tuple(run_ids)) if run_ids else row)
+
+    def _new_run(self, entry: FunctionEntry, event: PutEvent) -> Run:
+        run = Run(
+            run_id=RunId(self.owner.ids.ulid(self.now_ms)),
+            function_no=entry.no,
+            event_id=event.event_id,
+            status=RunStatus.SCHEDULED,
+            started_at_ms=None,
+            state=RunState(quiet=event.name in _QUIET_TRIGGERS),
+            stored=False,
+        )
+        self.change(run)
+        admitted = self.owner.backlog.admits(run)
+        job = self._new_job(run, UNTARGETED_STEP, 0)
+        if admitted:
+            self.owner.runs[run.run_id] = run
+            self.owner.backlog.push(run, job)
+        return run
+
+    # --- jobs ---
+
+    def change(self, run: Run) -> None:
+        """Note that the run's row must be written."""
+        self._changed[run.run_id] = run
+
+    def add_job(self, run: Run, step_id: str, current: int) -> Job:
+        """Queue a call."""
+        job = self._new_job(run, step_id, current)
+        self.owner.backlog.push(run, job)
+        return job
+
+    def _new_job(self, run: Run, step_id: str, current: int) -> Job:
+        job = Job(no=run.state.next_job_no, step_id=step_id, current=current)
+        run.state.next_job_no += 1
+        run.state.jobs.append(job)
+        return job
+
+    def remove_job(self, run: Run, job: Job) -> None:
+        """The job is done, or no longer wanted."""
+        if job.phase is Phase.LEASED:
+            self.release(job)
+        job.phase = Phase.OVER
+        run.state.jobs = [other for other in run.state.jobs if other is not job]
+
+    def release(self, job: Job) -> None:
+        """End the job's lease and give its slot back; the caller sets its next phase."""
+        assert job.request_id is not None, "a leased job has its fence"
+        self.owner.leases.end(job.request_id)
+        self.owner.workers.free(job.instance_id)
+        job.request_id = None
+        job.instance_id = ""
+
+    def lease(self, run: Run, job: Job, connection: Connection) -> None:
+        """Send a queued call to a worker."""
+        owner = self.owner
+        entry = owner.catalog.by_no(run.function_no)
+        assert entry is not None, "functions are archived, never deleted"
+        request_id = RequestId(owner.ids.ulid(self.now_ms))
+        job.phase = Phase.LEASED
+        job.request_id = request_id
+        job.instance_id = connection.instance.instance_id
+        job.generation += 1
+        job.sent_ms = self.now_ms
+        if job.step_id == UNTARGETED_STEP:
+            run.state.again = False  # it carries all that was finished so far
+        lease = owner.leases.grant(run, job, connection.connection_id, self.now_ms)
+        owner.workers.take(job.instance_id)
+        if run.status is RunStatus.SCHEDULED:
+            if run.stored:
+                self._begun[run.run_id] = run.status
+            run.status = RunStatus.RUNNING
+            run.started_at_ms = self.now_ms
+        self.change(run)
+        state = run.state
+        self.effects.append(
+            Dispatch(
+                connection_id=connection.connection_id,
+                request_id=request_id,
+                lease_until_ms=lease.until_ms,
+                run_id=run.run_id,
+                function_no=run.function_no,
+                event_id=run.event_id,
+                job_no=job.no,
+                step_id=job.step_id,
+                attempt=job.attempt,
+                max_attempts=entry.max_attempts,
+                generation=job.generation,
+                stack=tuple(run.steps),
+                current=job.current,
+                plan_only=state.plan_only,
+                version=state.version,
+                use_api=run.state_bytes > USE_API_BYTES,
+            )
+        )
+
+    def requeue(self, run: Run, job: Job) -> None:
+        """Queue a call again as it is; it gets a new fence when it is sent."""
+        if job.phase is Phase.LEASED:
+            self.release(job)
+        job.phase = Phase.QUEUED
+        self.owner.backlog.push(run, job)
+        self.change(run)
+
+    def lose(self, run: Run, job: Job) -> None:
+        """The worker of a call is lost: another one gets it, the third time as a new attempt."""
+        job.losses += 1
+        self.put_history(run, HistoryKind.CALL_LOST, job.step_id, job.attempt, None)
+        if job.losses % LOSSES_PER_ATTEMPT:
+            self.requeue(run, job)
+            return
+        error = _ERROR_WORKER_LOST
+        if job.attempt + 1 >= self.max_attempts(run):
+            self.fail_run(run, error)
+        else:
+            self.put_history(run, HistoryKind.ATTEMPT_FAILED, job.step_id, job.attempt, error)
+            self.retry(run, job, None)
+
+    def retry(self, run: Run, job: Job, retry_at_ms: int | None) -> None:
+        """An attempt failed and there is another: try again when the schedule says."""
+        owner = self.owner
+        if job.phase is Phase.LEASED:
+            self.release(job)
+        if retry_at_ms is None:
+            entropy = int.from_bytes(owner.ids.ulid(self.now_ms)[-4:], "big")
+            retry_at_ms = self.now_ms + retry_delay_ms(
+                job.attempt, interval_ms=owner.config.retry_interval_ms, entropy=entropy
+            )
+        job.attempt += 1
+        job.phase = Phase.WAITING
+        job.due_ms = retry_at_ms
+        owner.timers.push(run, job)
+        self.change(run)
+
+    def max_attempts(self, run: Run) -> int:
+        """How often a call of this run may be tried."""
+        entry = self.owner.catalog.by_no(run.function_no)
+        assert entry is not None, "functions are archived, never deleted"
+        return entry.max_attempts
+
+    # --- steps ---
+
+    def put_step(
+        self,
+        run: Run,
+        *,
+        step_id: str,
+        kind: StepKind,
+        name: str,
+        data: bytes,
+        attempt: int,
+        started_at_ms: int,
+    ) -> int:
+        """Store a step's outcome, the first one of this step; returns its position from 0."""
+        position = len(run.steps)
+        run.steps[step_id] = len(data)
+        run.state_bytes += len(data)
+        self.writes.append(
+            PutStep(
+                run_id=run.run_id,
+                step_id=step_id,
+                position=position,
+                kind=kind,
+                name=name,
+                data=data,
+                attempt=attempt,
+                started_at_ms=started_at_ms,
+                ended_at_ms=self.now_ms,
+            )
+        )
+        self.change(run)
+        return position
+
+    def finish_step(self, run: Run, step_id: str, position: int) -> None:
+        """A step has its outcome: withdraw what else would run it, and call the function again
+        unless parallel steps are still to come."""
+        state = run.state
+        for job in state.jobs:
+            if job.step_id == step_id:
+                self.remove_job(run, job)
+        state.sleeps = [sleep for sleep in state.sleeps if sleep.step_id != step_id]
+        alone = state.pending.pop(step_id, False) or state.version == 1
+        if state.pending and not alone:
+            return
+        if not state.pending and state.version != 1:
+            state.plan_only = False
+        self.discover(run, position + 1)
+
+    def discover(self, run: Run, current: int) -> None:
+        """Call the function again; one call is enough for all that finished before it is sent."""
+        state = run.state
+        for job in state.jobs:
+            if job.step_id == UNTARGETED_STEP:
+                if job.phase is Phase.LEASED:
+                    state.again = True
+                else:
+                    job.current = max(job.current, current)
+                self.change(run)
+                return
+        self.add_job(run, UNTARGETED_STEP, current)
+        self.change(run)
+
+    def carry_on(self, run: Run, current: int) -> None:
+        """Call the function again if nothing else would bring the run on."""
+        state = run.state
+        if state.jobs or state.sleeps:
+            return
+        # What is pending has neither a call nor a wait, so its outcome will never come.
+        state.pending.clear()
+        if state.version != 1:
+            state.plan_only = False
+        self.discover(run, current)
+
+    def wake_sleep(self, run: Run, sleep: Sleep) -> None:
+        """A sleep is over."""
+        position = self.put_step(
+            run,
+            step_id=sleep.step_id,
+            kind=StepKind.SLEEP,
+            name=sleep.name,
+            data=b"null",
+            attempt=0,
+            started_at_ms=sleep.started_ms,
+        )
+        self.finish_step(run, sleep.step_id, position)
+        self.carry_on(run, position + 1)
+        self.enforce_limits(run)
+
+    def wake_retry(self, run: Run, job: Job) -> None:
+        """The time of a job's next attempt has come."""
+        job.due_ms = 0
+        self.requeue(run, job)
+
+    def put_history(
+        self, run: Run, kind: HistoryKind, step_id: str, attempt: int, payload: bytes | None,
+        name: str | None = None,
+    ) -> None:  # fmt: skip
+        """Record what no other row tells."""
+        self.writes.append(
+            PutHistory(
+                run_id=run.run_id,
+                seq=run.history_count,
+                at_ms=self.now_ms,
+                kind=kind,
+                step_id=step_id,
+                name=name,
+                attempt=attempt,
+                payload=payload,
+            )
+        )
+        run.history_count += 1
+
+    # --- runs end ---
+
+    def enforce_limits(self, run: Run) -> None:
+        """Fail a run that has grown too large."""
+        config = self.owner.config
+        if run.status.is_over:
+            return
+        if len(run.steps) + len(run.state.pending) > config.steps_max:
+            self.fail_run(
+                run,
+                failure(
+                    "InngestErrFunctionOverflowed",
+                    f"The function run exceeded the step limit of {config.steps_max} steps.",
+                ),
+            )
+        elif run.state_bytes > config.state_bytes_max:
+            self.fail_run(
+                run,
+                failure(
+                    "InngestErrStateOverflowed",
+                    "The function run exceeded the state size limit of "
+                    f"{config.state_bytes_max} bytes.",
+                ),
+            )
+
+    def fail_run(self, run: Run, error: bytes) -> None:
+        """The run ends; `error` is a JSON object."""
+        self.end_run(run, RunStatus.FAILED, error)
+
+    def end_run(self, run: Run, status: RunStatus, output: bytes | None) -> None:
+        """The run is over. Its lifecycle events are stored, and may start others."""
+        owner = self.owner
+        for job in list(run.state.jobs):
+            self.remove_job(run, job)
+        run.state.sleeps = []
+        run.state.pending = {}
+        run.status = status
+        if run.started_at_ms is None:
+            run.started_at_ms = self.now_ms
+        self._changed.pop(run.run_id, None)
+        self._begun.pop(run.run_id, None)
+        owner.runs.pop(run.run_id, None)
+        if not run.stored:
+            self.writes.append(self._run_row(run))
+        self.writes.append(
+            UpdateRun(
+                run_id=run.run_id,
+                status=status,
+                started_at_ms=run.started_at_ms,
+                ended_at_ms=self.now_ms,
+                output=output,
+            )
+        )
+        if run.stored:
+            self.writes.append(DeleteLive(run_id=run.run_id))
+        self.effects.append(RunEnded(run_id=run.run_id))
+        if not run.state.quiet:
+            self._put_lifecycle(run, FINISHED_EVENT, None)
+            if status is RunStatus.FAILED:
+                self._put_lifecycle(run, FAILED_EVENT, ulid_text(run.run_id))
+
+    def _put_lifecycle(self, run: Run, name: str, external_id: str | None) -> None:
+        entry = self.owner.catalog.by_no(run.function_no)
+        assert entry is not None, "functions are archived, never deleted"
+        self.receive_event(
+            PutEvent(
+                event_id=EventId(self.owner.ids.ulid(self.now_ms)),
+                name=name,
+                ts_ms=self.now_ms,
+                data=b"",
+                external_id=external_id,
+                source_run=run.run_id,
+            ),
+            # What a trigger may ask of a lifecycle event: which function it was.
+            data=lambda: {"function_id": entry.slug, "run_id": ulid_text(run.run_id)},
+            dedup_key=None,
+            started=lambda _no, _key: False,
+        )
+
+    # --- the end of the turn ---
+
+    def settle(self) -> None:
+        """Write each changed run once, and let go of those that wait beyond the horizon."""
+        owner = self.owner
+        horizon_ms = owner.timers.horizon_ms
+        for run in self._changed.values():
+            owner.at_work = run.run_id
+            if not run.stored:
+                self.writes.append(self._run_row(run))
+                run.stored = True
+            elif run.run_id in self._begun:
+                self.writes.append(
+                    UpdateRun(run_id=run.run_id, status=run.status, started_at_ms=run.started_at_ms)
+                )
+            self.writes.append(run.live_row())
+            until_ms = run.is_idle_until()
+            if until_ms is not None and until_ms > horizon_ms:
+                owner.runs.pop(run.run_id, None)
+        self._changed.clear()
+        self._begun.clear()
+
+    @staticmethod
+    def _run_row(run: Run) -> PutRun:
+        return PutRun(
+            run_id=run.run_id,
+            function_no=run.function_no,
+            event_id=run.event_id,
+            status=RunStatus.RUNNING if run.status.is_over else run.status,
+            started_at_ms=run.started_at_ms,
+        )
+
+
+def failure(name: str, message: str) -> bytes:
+    """The error object of a run that the server fails."""
+    return msgspec.json.encode({"error": f"{name}: {message}", "name": name, "message": message})
+
+
+_ERROR_WORKER_LOST = failure(
+    "connect_worker_stopped_responding",
+    f"The worker was lost {LOSSES_PER_ATTEMPT} times in a row while it ran this call.",
+)

@@ -1,0 +1,481 @@
+"""What one call of a function means: memoised steps and user code in, one outcome out.
+
+Nothing here does I/O. `Execution` answers, for every step that the user's code meets, whether the
+result is remembered, whether the step runs now, or whether it is only reported; the twin step
+objects in `step.py` ask it, and `run_async` / `run_sync` drive the user's function under it.
+
+House rules:
+
+1. User code is left by raising `Interrupt`, which is not an `Exception`, so `except Exception`
+   round a step does not swallow it. If a bare `except` does, every later step interrupts again
+   and what was recorded stands.
+2. What was recorded (an op, or a fatal misuse) wins over what the user's code then returned or
+   raised.
+
+Source: docs/reference/wire/http-sdk.md, "outcomes" and "steps".
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextvars import ContextVar
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from stepwell.codec import restore, serialise
+from stepwell.errors import NonRetriableError, RetryAfterError, StepError, StepwellError
+from stepwell.outcome import (
+    Outcome,
+    error_name,
+    error_outcome,
+    is_final,
+    retry_after_text,
+    stack_text,
+)
+from stepwell.wire import ops as op_names
+from stepwell.wire.ids import UNTARGETED_STEP, hash_step_id
+from stepwell.wire.ops import OPS_PER_RESPONSE_MAX, Op, OpError, Userland
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+EXECUTION_VERSION: Final = 2
+STEP_OUTPUT_BYTES_MAX: Final = 4 * 2**20
+RESULT_BYTES_MAX: Final = 8 * 2**20 - 64 * 2**10  # The socket's 8 MiB, less room for the envelope.
+
+MISSING: Final = object()
+"""The answer of `Execution.recall` for a step that has no result yet."""
+
+
+class Interrupt(BaseException):
+    """Leaves user code: this call has learnt what it can. Never catch it."""
+
+
+class StepName(msgspec.Struct, frozen=True):
+    """One use of a step id: the wire id, the user's id, and how often it was used before."""
+
+    hashed: str
+    id: str
+    index: int
+
+
+class GroupMark(msgspec.Struct, frozen=True):
+    """Which step ids were used before a group was opened, so that it can be run again."""
+
+    uses: dict[str, int]
+    names: set[str]
+
+
+class _Memo(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The wrappers of remembered results; a value in none of these shapes is itself the data."""
+
+    data: Any = msgspec.UNSET
+    error: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    input: list[Any] | msgspec.UnsetType = msgspec.UNSET
+
+
+_MEMO_DECODER = msgspec.json.Decoder(_Memo)
+_ENCODER = msgspec.json.Encoder()
+_hash_step_id = lru_cache(maxsize=4096)(hash_step_id)
+
+# Set while a step's body runs, so that a step inside a step is found out; a ContextVar, because
+# steps of sibling tasks are not inside one another.
+_inside: ContextVar[Execution | None] = ContextVar("stepwell_step_body", default=None)
+
+
+class Execution:
+    """The state of one call.
+
+    Args:
+        steps: Remembered results by wire id, as JSON.
+        target: The wire id of the only step that may run; `step` or None when any may.
+        attempt: 0 for the first.
+        max_attempts: Of this job.
+        plan_only: Report new steps instead of running one (`disable_immediate_execution`).
+    """
+
+    def __init__(
+        self,
+        *,
+        steps: Mapping[str, msgspec.Raw],
+        target: str | None = None,
+        attempt: int = 0,
+        max_attempts: int = 1,
+        plan_only: bool = False,
+    ) -> None:
+        self._steps = steps
+        self._target = None if target in (None, "", UNTARGETED_STEP) else target
+        self._last_attempt = attempt + 1 >= max_attempts
+        self._plan_only = plan_only
+        self._uses: dict[str, int] = {}
+        self._names: set[str] = set()
+        self._ops: list[Op] = []
+        self._no_retry = False
+        self._retry_after: str | None = None
+        self._fatal: StepwellError | None = None
+        self._closed = False
+        self._groups_open = 0
+        self._second_pass = False
+        self._inputs: dict[str, list[Any]] = {}
+        self._busy = False
+        self._idle: asyncio.Event | None = None
+
+    # --- asked by the step objects ---
+
+    def meet(self, step_id: str) -> StepName:
+        """Name the step that user code has reached.
+
+        Raises:
+            Interrupt: The call is over.
+            NonRetriableError: `step_nested`, inside the body of another step.
+        """
+        if self._closed:
+            raise Interrupt
+        if _inside.get() is self:
+            error = NonRetriableError(
+                f"step {step_id!r} was called inside another step; a step's body cannot contain "
+                "steps: call it from the function instead"
+            )
+            error.code = "step_nested"
+            self._fatal = error
+            raise error
+        index = self._uses.get(step_id, 0)
+        text = step_id if index == 0 else f"{step_id}:{index}"
+        while text in self._names:  # The program itself uses an id such as `charge:1`.
+            index += 1
+            text = f"{step_id}:{index}"
+        self._uses[step_id] = index + 1
+        self._names.add(text)
+        return StepName(_hash_step_id(step_id, index), step_id, index)
+
+    def recall(self, name: StepName, output_type: Any = None) -> Any:
+        """The remembered result, or `MISSING`.
+
+        Raises:
+            StepError: The step failed for good.
+        """
+        raw = self._steps.get(name.hashed)
+        if raw is None:
+            return MISSING
+        value = self._unwrap(name, raw)
+        if output_type is None or value is MISSING:
+            return value
+        return restore(value, output_type)
+
+    def arguments(self, name: StepName, given: tuple[Any, ...]) -> tuple[Any, ...]:
+        """The step's arguments, unless the run was restarted from this step with others."""
+        return tuple(self._inputs[name.hashed]) if name.hashed in self._inputs else given
+
+    def begin(self, name: StepName, step_type: str) -> None:
+        """Return if the body of this new step runs now; otherwise report it and leave.
+
+        Raises:
+            Interrupt: The step was recorded as planned, or is not the one that was asked for.
+        """
+        if self._target is not None:
+            if name.hashed != self._target:
+                raise Interrupt
+        elif self._plan_only or (self._groups_open and not self._second_pass):
+            self.report(name, op_names.STEP_PLANNED, opts=_type_opts(step_type))
+        self._busy = True
+
+    def report(
+        self, name: StepName, op: str, *, legacy_name: str = "", opts: msgspec.Raw | None = None
+    ) -> None:
+        """Record a step that the server performs or schedules, and leave.
+
+        Raises:
+            Interrupt: Always.
+        """
+        if self._target is None or self._target == name.hashed:
+            self._add(name, op, legacy_name=legacy_name, opts=opts)
+            if not self._groups_open:
+                self._closed = True
+        raise Interrupt
+
+    def succeeded(self, name: StepName, step_type: str, value: object) -> None:
+        """Record the value that a step's body returned."""
+        try:
+            data = serialise(value)
+        except StepwellError as error:
+            self.failed(name, error)
+            return
+        if len(data) > STEP_OUTPUT_BYTES_MAX:
+            self.failed(name, _too_large("step's output", len(data), STEP_OUTPUT_BYTES_MAX))
+            return
+        self._add(name, op_names.STEP_RUN, data=msgspec.Raw(data), opts=_type_opts(step_type))
+        self._close()
+
+    def failed(self, name: StepName, error: Exception) -> None:
+        """Record what a step's body raised: retried, or final and catchable by the function."""
+        if self._fatal is None:
+            final = is_final(error)
+            self._no_retry = final
+            if isinstance(error, RetryAfterError) and not self._last_attempt:
+                self._retry_after = retry_after_text(error.retry_after)
+            body = OpError(
+                name=error_name(error),
+                message=str(error),
+                stack=stack_text(error),
+                no_retry=final or None,
+            )
+            self._add(
+                name,
+                op_names.STEP_FAILED if final or self._last_attempt else op_names.STEP_ERROR,
+                error=msgspec.Raw(_ENCODER.encode(body)),
+            )
+        self._close()
+
+    def abandoned(self) -> None:
+        """The body of a step was left without a result: cancelled, or the process is ending.
+
+        Nothing is recorded, and the function may go on to other steps.
+        """
+        self._busy = False
+        if self._idle is not None:
+            self._idle.set()
+            self._idle = None
+
+    @property
+    def busy(self) -> bool:
+        """Whether a step's body runs now. One call runs one body at a time."""
+        return self._busy
+
+    async def turn(self) -> None:
+        """Wait until no step's body runs, for a step of a sibling task.
+
+        Raises:
+            Interrupt: The body that ran decided the call.
+        """
+        while self._busy:
+            if self._idle is None:
+                self._idle = asyncio.Event()
+            await self._idle.wait()
+        if self._closed:
+            raise Interrupt
+
+    # --- asked by the group objects ---
+
+    def open_group(self) -> GroupMark | None:
+        """Enter `group.parallel`: new steps are gathered until the outermost group closes.
+
+        Returns:
+            For the outermost group, what `repeat_group` needs; None for a group inside one.
+        """
+        if self._closed:
+            raise Interrupt
+        self._groups_open += 1
+        if self._groups_open > 1:
+            return None
+        return GroupMark(dict(self._uses), set(self._names))
+
+    def leave_group(self) -> None:
+        """Leave it, however its branches ended."""
+        self._groups_open -= 1
+
+    def repeat_group(self, mark: GroupMark | None) -> bool:
+        """Whether the branches are to be run again so that their only new step can run at once.
+
+        It is met a second time, rather than run after its branch was left, so that its body runs
+        inside the `with` blocks that surround it.
+        """
+        if (
+            mark is None
+            or self._second_pass
+            or self._plan_only
+            or self._target is not None
+            or len(self._ops) != 1
+            or self._ops[0].op != op_names.STEP_PLANNED
+        ):
+            return False
+        self._ops.clear()
+        self._uses = dict(mark.uses)
+        self._names = set(mark.names)
+        self._second_pass = True
+        return True
+
+    def end_second_pass(self) -> None:
+        """From here on, groups gather again."""
+        self._second_pass = False
+
+    @property
+    def closed(self) -> bool:
+        """Whether the outcome is already decided."""
+        return self._closed
+
+    def close(self) -> None:
+        """Make every later step interrupt: the call was decided, or cancelled."""
+        self._closed = True
+
+    # --- asked by the drivers ---
+
+    def returned(self, value: object) -> Outcome:
+        """The outcome when the function returned."""
+        if (recorded := self._recorded()) is not None:
+            return recorded
+        if self._target is not None:
+            return self._target_not_met()
+        try:
+            body = serialise(value)
+        except StepwellError as error:
+            return error_outcome(error, no_retry=True)
+        if len(body) > RESULT_BYTES_MAX:
+            return error_outcome(_too_large("function's result", len(body), RESULT_BYTES_MAX))
+        return Outcome(kind="result", body=body)
+
+    def raised(self, error: BaseException) -> Outcome:
+        """The outcome when the function raised, or was left by `Interrupt`."""
+        if (recorded := self._recorded()) is not None:
+            return recorded
+        if isinstance(error, Interrupt) or (
+            isinstance(error, BaseExceptionGroup) and error.subgroup(Interrupt) is not None
+        ):
+            return self._target_not_met()
+        return error_outcome(error)
+
+    def _unwrap(self, name: StepName, raw: msgspec.Raw) -> Any:
+        try:
+            memo = _MEMO_DECODER.decode(raw)
+        except msgspec.ValidationError:
+            return msgspec.json.decode(raw)
+        if (memo.data, memo.error, memo.input).count(msgspec.UNSET) != 2:
+            return msgspec.json.decode(raw)  # none of the keys, or several: not a wrapper
+        if memo.error is not msgspec.UNSET:
+            raise _step_error(memo.error)
+        if memo.input is not msgspec.UNSET:
+            self._inputs[name.hashed] = memo.input
+            return MISSING
+        return memo.data
+
+    def _recorded(self) -> Outcome | None:
+        self._closed = True
+        if self._fatal is not None:
+            return error_outcome(self._fatal, no_retry=True)
+        if not self._ops:
+            return None
+        if len(self._ops) > OPS_PER_RESPONSE_MAX:
+            error = StepwellError(
+                f"one group may add {OPS_PER_RESPONSE_MAX} steps at a time, this one adds "
+                f"{len(self._ops)}; split it into several groups",
+                code="ops_too_many",
+            )
+            return error_outcome(error)
+        return Outcome(
+            kind="ops",
+            body=_ENCODER.encode(self._ops),
+            no_retry=self._no_retry,
+            retry_after=self._retry_after,
+        )
+
+    def _target_not_met(self) -> Outcome:
+        return error_outcome(
+            StepwellError(
+                "the server asked for one step and the function did not reach it; code that "
+                "decides which steps run must decide the same each time",
+                code="step_unexpected",
+            )
+        )
+
+    def _add(
+        self,
+        name: StepName,
+        op: str,
+        *,
+        legacy_name: str = "",
+        opts: msgspec.Raw | None = None,
+        data: msgspec.Raw | None = None,
+        error: msgspec.Raw | None = None,
+    ) -> None:
+        self._ops.append(
+            Op(
+                op=op,
+                id=name.hashed,
+                name=legacy_name or name.id,
+                display_name=name.id,
+                opts=opts or _NULL,
+                data=data or _NULL,
+                error=error,
+                userland=Userland(id=name.id, index=name.index or None),
+            )
+        )
+
+    def _close(self) -> None:
+        self._closed = True
+        self.abandoned()
+
+
+class StepBody:
+    """A `with` block round a step's body, so that a step inside it is recognised."""
+
+    __slots__ = ("_execution", "_token")
+
+    def __init__(self, execution: Execution) -> None:
+        self._execution = execution
+
+    def __enter__(self) -> None:
+        self._token = _inside.set(self._execution)
+
+    def __exit__(self, *_exc: object) -> None:
+        _inside.reset(self._token)
+
+
+async def run_async(
+    execution: Execution, handler: Callable[[Any], Awaitable[Any]], ctx: object
+) -> Outcome:
+    """Run an async function under `execution` on the current loop.
+
+    Raises:
+        asyncio.CancelledError: The call was cancelled, or the function let one out; the caller
+            knows which, and reports the second with `Execution.raised`.
+    """
+    try:
+        value = await handler(ctx)
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        execution.close()
+        raise
+    except BaseException as error:  # Interrupt, also inside a BaseExceptionGroup; SystemExit
+        return execution.raised(error)
+    return execution.returned(value)
+
+
+def run_sync(execution: Execution, handler: Callable[[Any], Any], ctx: object) -> Outcome:
+    """Run a sync function under `execution` on the current thread."""
+    try:
+        value = handler(ctx)
+    except BaseException as error:  # Interrupt is not an Exception; SystemExit ends only the call
+        return execution.raised(error)
+    return execution.returned(value)
+
+
+_NULL = msgspec.Raw(b"null")
+
+
+@lru_cache(maxsize=64)
+def _type_opts(step_type: str) -> msgspec.Raw:
+    return msgspec.Raw(_ENCODER.encode({"type": step_type}))
+
+
+def _step_error(raw: msgspec.Raw) -> StepError:
+    """The error of a remembered step, however its SDK or the server wrote it."""
+    try:
+        error = msgspec.json.decode(raw, type=OpError)
+    except msgspec.ValidationError:
+        value = msgspec.json.decode(raw)
+        fields = value if isinstance(value, dict) else {"message": value}
+        name, message, stack = (fields.get(key) for key in ("name", "message", "stack"))
+        return StepError(
+            "" if message is None else str(message),
+            "Error" if name is None else str(name),
+            None if stack is None else str(stack),
+        )
+    return StepError(error.message, error.name, error.stack)
+
+
+def _too_large(what: str, seen: int, limit: int) -> StepwellError:
+    return StepwellError(
+        f"a {what} may have {limit} bytes of JSON, this has {seen}; store it elsewhere and "
+        "return a reference",
+        code="output_too_large",
+    )

@@ -1,0 +1,151 @@
+"""Durable functions: what the program declares, and what the server is told of it.
+
+Source: docs/reference/wire/registration.md, "functions".
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar, overload
+from urllib.parse import quote
+
+import msgspec
+
+from stepwell.context import Context, ContextSync
+from stepwell.errors import ConfigError
+from stepwell.wire.functions import EVENT_NAME_CHARS_MAX, RETRIES_MAX, TRIGGERS_MAX
+from stepwell.wire.ids import UNTARGETED_STEP
+
+T = TypeVar("T")
+
+AsyncHandler: TypeAlias = Callable[[Context], Awaitable[T]]
+SyncHandler: TypeAlias = Callable[[ContextSync], T]
+
+
+class TriggerEvent(msgspec.Struct, frozen=True):
+    """Starts a run for each event of a name.
+
+    Attributes:
+        event: The name; it may end in `/*` or `.*`, which stands for everything that follows.
+        expression: A condition over `event`, such as `event.data.kind == 'a'`.
+    """
+
+    event: str
+    expression: str | None = None
+
+
+class Function(Generic[T]):
+    """A declared function. Made by `Client.create_function` and `Client.function`."""
+
+    def __init__(
+        self,
+        *,
+        app_id: str,
+        fn_id: str,
+        handler: AsyncHandler[T] | SyncHandler[T],
+        triggers: Sequence[TriggerEvent],
+        name: str | None = None,
+        retries: int | None = None,
+        on_failure: AsyncHandler[Any] | SyncHandler[Any] | None = None,
+    ) -> None:
+        _check(fn_id, triggers, retries)
+        self.app_id = app_id
+        self.local_id = fn_id
+        self.name = name or fn_id
+        self.triggers = tuple(triggers)
+        self.retries = retries
+        self.handler = handler
+        self.is_async = _is_async(handler)
+        self.on_failure: Function[Any] | None = None
+        if on_failure is not None:
+            if "'" in self.id or "\\" in self.id:
+                raise ConfigError(
+                    f"function {self.id!r} has a failure handler, so its id cannot hold a quote or "
+                    "a backslash: the id stands in the handler's trigger"
+                )
+            failed = TriggerEvent(
+                "inngest/function.failed", f"event.data.function_id == '{self.id}'"
+            )
+            self.on_failure = Function(
+                app_id=app_id,
+                fn_id=f"{fn_id}-failure",
+                handler=on_failure,
+                triggers=[failed],
+                name=f"{self.name} (failure)",
+                retries=0,
+            )
+
+    @property
+    def id(self) -> str:
+        """The id on the server: the app's and the function's own."""
+        return f"{self.app_id}-{self.local_id}"
+
+    def with_failure_handler(self) -> list[Function[Any]]:
+        """This function, and the one that handles its failures, if it has one."""
+        return [self] if self.on_failure is None else [self, self.on_failure]
+
+    def configuration(self, base_url: str) -> dict[str, Any]:
+        """The function as the server registers it.
+
+        Args:
+            base_url: Where the server reaches the app; for Connect `wss://connect`.
+        """
+        triggers: list[dict[str, str]] = []
+        for trigger in self.triggers:
+            fields = {"event": trigger.event}
+            if trigger.expression is not None:
+                fields["expression"] = trigger.expression
+            triggers.append(fields)
+        url = f"{base_url}?fnId={quote(self.id, safe='')}&stepId={UNTARGETED_STEP}"
+        runtime = {"type": "ws" if url.startswith(("ws:", "wss:")) else "http", "url": url}
+        step: dict[str, Any] = {
+            "id": UNTARGETED_STEP,
+            "name": UNTARGETED_STEP,
+            "runtime": runtime,
+        }
+        if self.retries is not None:
+            step["retries"] = {"attempts": self.retries}
+        return {
+            "id": self.id,
+            "name": self.name,
+            "triggers": triggers,
+            "steps": {UNTARGETED_STEP: step},
+        }
+
+    def __repr__(self) -> str:
+        return f"<Function {self.id}>"
+
+
+class FunctionDecorator(Protocol):
+    """Turns a handler into a `Function` that knows what the handler returns."""
+
+    @overload
+    def __call__(self, handler: AsyncHandler[T], /) -> Function[T]: ...
+    @overload
+    def __call__(self, handler: SyncHandler[T], /) -> Function[T]: ...
+
+
+def _is_async(handler: Callable[..., Any]) -> bool:
+    return inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(
+        getattr(handler, "__call__", None)  # noqa: B004 - an object whose __call__ is async
+    )
+
+
+def _check(fn_id: str, triggers: Sequence[TriggerEvent], retries: int | None) -> None:
+    if not fn_id:
+        raise ConfigError("a function needs an id: pass fn_id")
+    if not 1 <= len(triggers) <= TRIGGERS_MAX:
+        raise ConfigError(
+            f"function {fn_id!r} has {len(triggers)} triggers; it needs 1 to {TRIGGERS_MAX}"
+        )
+    for trigger in triggers:
+        if not 1 <= len(trigger.event) <= EVENT_NAME_CHARS_MAX:
+            raise ConfigError(
+                f"function {fn_id!r} has a trigger whose event name has {len(trigger.event)} "
+                f"characters; it needs 1 to {EVENT_NAME_CHARS_MAX}"
+            )
+    if retries is not None and not 0 <= retries <= RETRIES_MAX:
+        raise ConfigError(
+            f"function {fn_id!r} has retries={retries}; it may have 0 to {RETRIES_MAX}"
+        )

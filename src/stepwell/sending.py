@@ -1,0 +1,138 @@
+"""Sending events: one POST, repeated while that can help.
+
+Source: docs/reference/wire/events.md.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import os
+import random
+import time
+from typing import TYPE_CHECKING, Any, Protocol
+
+import aiohttp
+import msgspec
+
+from stepwell.config import SDK_NAME
+from stepwell.errors import SendEventsError
+from stepwell.wire.durations import retry_at_ms
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+ATTEMPTS_MAX = 5
+BACKOFF_BASE_S = 0.1
+RETRY_AFTER_S_MAX = 60.0
+"""A caller waits no longer than this for a server that asks for time; it gets the error instead."""
+ATTEMPT_TIMEOUT_S = 30.0
+
+_TOO_MANY_REQUESTS = 429
+
+
+class _Answer(msgspec.Struct, frozen=True, kw_only=True):
+    ids: list[str] | None = None
+    error: str | None = None
+
+
+class Pause(Protocol):
+    """Waits between attempts; tests pass one that does not."""
+
+    def __call__(self, delay: float, /) -> Awaitable[object]: ...
+
+
+def new_seed() -> str:
+    """The header value from which the server makes the events' ids: the same for every attempt."""
+    entropy = base64.b64encode(os.urandom(10)).decode()
+    return f"{time.time_ns() // 1_000_000},{entropy}"
+
+
+async def post_events(
+    session: aiohttp.ClientSession,
+    *,
+    base_url: str,
+    event_key: str,
+    env: str | None,
+    body: bytes,
+    pause: Pause = asyncio.sleep,
+    jitter: Callable[[float], float] = lambda most: random.uniform(0, most),
+) -> list[str]:
+    """Post a JSON array of events, up to five times.
+
+    No answer and answers of 500 and more are tried again, and so is a 429 that names a time.
+    Because every attempt has the same seed, an attempt that was stored and not answered makes no
+    second run.
+
+    Returns:
+        The internal ids in the order of the events.
+    Raises:
+        SendEventsError: With the ids that were accepted, if some were.
+    """
+    headers = {
+        "Content-Type": "application/json",
+        "User-Agent": SDK_NAME,
+        "X-Inngest-SDK": SDK_NAME,
+        "X-Inngest-Event-Id-Seed": new_seed(),
+    }
+    if env is not None:
+        headers["X-Inngest-Env"] = env
+    url = f"{base_url}/e/{event_key}"
+    for attempt in range(ATTEMPTS_MAX):
+        wait_s = jitter(BACKOFF_BASE_S * 2**attempt)
+        try:
+            async with session.post(
+                url,
+                data=body,
+                headers=headers,
+                timeout=aiohttp.ClientTimeout(total=ATTEMPT_TIMEOUT_S),
+            ) as response:
+                status = response.status
+                text = await response.read()
+                retry_after = response.headers.get("Retry-After")
+        except (aiohttp.ClientError, TimeoutError) as error:
+            failure = SendEventsError(
+                f"the event API at {base_url} could not be reached: {_reason(error)}"
+            )
+            failure.__cause__ = error
+        else:
+            answer = _read(text)
+            if 200 <= status < 300 and answer.ids is not None and not answer.error:
+                return answer.ids
+            failure = _refused(base_url, status, answer, text)
+            asked_s = _asked_s(retry_after) if status == _TOO_MANY_REQUESTS else None
+            if asked_s is not None and asked_s <= RETRY_AFTER_S_MAX:
+                wait_s = asked_s
+            elif status < 500:
+                raise failure
+        if attempt + 1 < ATTEMPTS_MAX:
+            await pause(wait_s)
+    raise failure
+
+
+def _read(text: bytes) -> _Answer:
+    try:
+        return msgspec.json.decode(text, type=_Answer)
+    except msgspec.DecodeError:  # a proxy's page
+        return _Answer()
+
+
+def _refused(base_url: str, status: int, answer: _Answer, text: bytes) -> SendEventsError:
+    said = answer.error or text[:200].decode("utf-8", "replace").strip() or "no reason given"
+    hint = ""
+    if status in (401, 403):
+        hint = "; check the event key (event_key= or STEPWELL_EVENT_KEY)"
+    ids = [event_id for event_id in answer.ids or [] if event_id]
+    return SendEventsError(f"the event API at {base_url} answered {status}: {said}{hint}", ids)
+
+
+def _asked_s(retry_after: str | None) -> float | None:
+    if retry_after is None:
+        return None
+    now_ms = time.time_ns() // 1_000_000
+    at_ms = retry_at_ms(retry_after, now_ms)
+    return None if at_ms is None else (at_ms - now_ms) / 1000
+
+
+def _reason(error: BaseException) -> Any:
+    return str(error) or type(error).__name__

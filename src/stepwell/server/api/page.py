@@ -1,0 +1,179 @@
+"""`GET /` and `/runs/{id}`: what the server is doing, for a browser, until the dashboard exists."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from starlette.routing import Route
+
+from stepwell.errors import WireError
+from stepwell.server.api import queries
+from stepwell.server.api.functions import bare_id
+from stepwell.server.api.html import Markup, element, escaped, page, table
+from stepwell.server.api.responses import iso
+from stepwell.server.api.timeline import RUN_STATUS, build_tree
+from stepwell.version import __version__
+from stepwell.wire.ids import ulid_ms, ulid_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from stepwell.server.api.context import Context
+    from stepwell.server.api.timeline import Span
+    from stepwell.server.workers import WorkerInfo
+    from stepwell.store.interface import RunRecord
+
+RUNS_SHOWN = 50
+WORKERS_SHOWN = 100
+OUTPUT_CHARS_MAX = 4_000  # A page shows the beginning; the API has the whole.
+REFRESH_S = 2
+
+
+class Pages:
+    """Rendered on the server, refreshed by the browser."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    def routes(self) -> list[Route]:
+        return [Route("/", self.overview), Route("/runs/{run_id}", self.run)]
+
+    async def overview(self, _request: Request) -> Response:
+        catalog = self._context.runtime.catalog
+        workers = [info for info in self._context.book.list() if info.is_live]
+        apps = [
+            (
+                name,
+                app.method,
+                app.sdk,
+                app.app_version,
+                ", ".join(
+                    sorted(bare_id(entry) for entry in catalog.functions if entry.app_name == name)
+                ),
+                _time(app.synced_at_ms),
+            )
+            for name, app in sorted(catalog.apps.items())
+        ]
+        runs = self._context.reader.runs(limit=RUNS_SHOWN)
+        return page(
+            "Stepwell",
+            element("h1", f"Stepwell {__version__}"),
+            element("h2", "Apps"),
+            table(
+                ("App", "Method", "SDK", "Version", "Functions", "Synced"),
+                apps,
+                empty="No app yet. Start a worker; it registers its functions by itself.",
+            ),
+            element("h2", "Workers"),
+            table(
+                ("Instance", "Apps", "Status", "SDK", "Limit", "Connected"),
+                (_worker_row(info) for info in workers[:WORKERS_SHOWN]),
+                empty="No worker is connected.",
+            ),
+            element("h2", "Recent runs"),
+            table(
+                ("Run", "Function", "Status", "Queued", "Took"),
+                (self._run_row(run) for run in runs),
+                empty="No run yet. Send an event: stepwell send NAME '{}'",
+            ),
+            refresh_s=REFRESH_S,
+        )
+
+    async def run(self, request: Request) -> Response:
+        try:
+            run = self._context.reader.run(queries.run_id(request.path_params["run_id"]))
+        except WireError as error:
+            return _nothing(error.message, 400)
+        if run is None:
+            return _nothing("There is no such run.", 404)
+        reader = self._context.reader
+        root = build_tree(run, reader.steps(run.run_id), reader.history(run.run_id))
+        rows = [
+            (
+                element("span", Markup("&emsp;" * depth), span.name),
+                _status(span.status),
+                _time(span.started_at_ms) or _time(span.queued_at_ms),
+                _took(span.duration_ms),
+                _output(span),
+            )
+            for span, depth in _walk(root)
+        ]
+        return page(
+            f"Run {ulid_text(run.run_id)}",
+            element("p", element("a", "All runs", href="/")),
+            element("h1", self._function_name(run), " ", _status(root.status)),
+            element("p", element("code", ulid_text(run.run_id))),
+            table(("Step", "Status", "Began", "Took", "Output"), rows, empty=""),
+            refresh_s=None if run.status.is_over else REFRESH_S,
+        )
+
+    def _run_row(self, run: RunRecord) -> tuple[object, ...]:
+        run_id = ulid_text(run.run_id)
+        took = None
+        if run.started_at_ms is not None and run.ended_at_ms is not None:
+            took = run.ended_at_ms - run.started_at_ms
+        return (
+            element("a", element("code", run_id), href=f"/runs/{run_id}"),
+            self._function_name(run),
+            _status(RUN_STATUS[run.status]),
+            _time(ulid_ms(run.run_id)),
+            _took(took),
+        )
+
+    def _function_name(self, run: RunRecord) -> str:
+        function = self._context.runtime.catalog.by_no(run.function_no)
+        return function.slug if function else "unknown function"
+
+
+def _nothing(text: str, status: int) -> Response:
+    link = element("p", element("a", "All runs", href="/"))
+    return page("Stepwell", element("p", text), link, status=status)
+
+
+def _walk(root: Span) -> Iterator[tuple[Span, int]]:
+    for child in root.children:
+        yield child, 0
+        for attempt in child.children:
+            yield attempt, 1
+    if root.output:
+        yield root, 0
+
+
+def _worker_row(info: WorkerInfo) -> tuple[object, ...]:
+    apps = ", ".join(f"{app.name} {app.version}" if app.version else app.name for app in info.apps)
+    return (
+        info.instance_id,
+        apps,
+        _status(info.status.value),
+        f"{info.sdk_language} {info.sdk_version}",
+        info.max_worker_concurrency or "none",
+        _time(info.connected_at_ms),
+    )
+
+
+def _status(status: str) -> Markup:
+    return element("span", status.lower(), class_=status)
+
+
+def _time(ms: int | None) -> str:
+    return "" if ms is None else (iso(ms) or "").replace("T", " ")
+
+
+def _took(duration_ms: int | None) -> str:
+    if duration_ms is None:
+        return ""
+    return f"{duration_ms} ms" if duration_ms < 10_000 else f"{duration_ms / 1000:.1f} s"
+
+
+def _output(span: Span) -> Markup:
+    if span.sleep_until_ms is not None:
+        return escaped(f"until {_time(span.sleep_until_ms)}")
+    if not span.output:
+        return Markup("")
+    text = span.output[: OUTPUT_CHARS_MAX * 4].decode(errors="replace")
+    if len(text) > OUTPUT_CHARS_MAX:
+        text = text[:OUTPUT_CHARS_MAX] + " …"
+    return element("pre", text)

@@ -1,0 +1,62 @@
+"""`POST /fn/register`: an app says which functions it has.
+
+Source: docs/reference/wire/registration.md.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from starlette.routing import Route
+
+from stepwell.errors import WireError
+from stepwell.server.api.bodies import read_body
+from stepwell.server.api.responses import json_response
+from stepwell.wire.functions import parse_register
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from stepwell.server.api.context import Context
+
+REGISTER_BYTES_MAX = 4 * 2**20  # A function's configuration is about 1 KiB.
+
+
+class Registrations:
+    """Syncs by HTTP. A sync is taken whole or refused whole."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    def routes(self) -> list[Route]:
+        return [Route("/fn/register", self.register, methods=["POST"])]
+
+    async def register(self, request: Request) -> Response:
+        """Durable when it answers.
+
+        Raises:
+            WireError: 400 for another server kind, a body that is not a registration, or a
+                function that this server cannot run; the text names the function and the reason.
+        """
+        kind = self._context.settings.server_kind
+        expected = request.headers.get("x-inngest-expected-server-kind")
+        if expected and expected != kind:
+            raise WireError(
+                f"Expected server kind {kind}, got {expected}", code="server_kind_mismatch"
+            )
+        body = await read_body(
+            request.receive,
+            dict(request.scope["headers"]),
+            bytes_max=REGISTER_BYTES_MAX,
+            timeout_s=self._context.body_timeout_s,
+        )
+        done = await self._context.runtime.register(parse_register(body))
+        return json_response(
+            {
+                "ok": True,
+                "modified": done.modified,
+                "sync_id": done.sync_id,
+                "app_id": done.app_id,
+            }
+        )

@@ -1,0 +1,135 @@
+"""The objects of v2. Empty values are left out; 64-bit numbers are texts.
+
+Additions of ours, harmless to other clients: `function.slug` of a run, `sleepUntil` of a span.
+Source: docs/reference/http-api.md, "REST v2".
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from stepwell.server.api.functions import bare_id
+from stepwell.server.api.responses import iso, raw, without_empty
+from stepwell.server.api.timeline import RUN_STATUS
+from stepwell.wire.ids import ulid_ms, ulid_text
+
+if TYPE_CHECKING:
+    import msgspec
+
+    from stepwell.engine.rows import PutApp
+    from stepwell.server.api.context import Context
+    from stepwell.server.api.timeline import Span
+    from stepwell.server.runtime import FunctionEntry
+    from stepwell.store.interface import RunRecord
+
+RETRIES_DEFAULT = 4
+
+
+def run_object(run: RunRecord, context: Context, *, with_output: bool) -> dict[str, Any]:
+    """FunctionRun."""
+    function = context.runtime.catalog.by_no(run.function_no)
+    event = context.reader.event(run.event_id)
+    duration_ms = None
+    if run.started_at_ms is not None and run.ended_at_ms is not None:
+        duration_ms = _text(run.ended_at_ms - run.started_at_ms)
+    shown: dict[str, Any] = {
+        "id": ulid_text(run.run_id),
+        "status": RUN_STATUS[run.status],
+        "queuedAt": iso(ulid_ms(run.run_id)),
+        "startedAt": iso(run.started_at_ms),
+        "endedAt": iso(run.ended_at_ms),
+        "durationMs": duration_ms,
+        "trigger": without_empty(
+            {"eventIds": [ulid_text(run.event_id)], "eventName": event.name if event else ""}
+        ),
+    }
+    if function is not None:
+        shown["function"] = {
+            "id": function.function_id,
+            "name": function.config.name,
+            "slug": bare_id(function),
+        }
+        shown["app"] = {"id": function.app_name}
+    if with_output:
+        shown["output"] = _output(run.output)
+    return without_empty(shown)
+
+
+def span_object(span: Span, *, with_output: bool) -> dict[str, Any]:
+    """TraceSpan, with its children."""
+    duration_ms = span.duration_ms
+    shown = without_empty(
+        {
+            "id": span.span_id,
+            "name": span.name,
+            "status": span.status,
+            "stepOp": span.step_op,
+            "stepId": span.step_id,
+            "durationMs": None if duration_ms is None else _text(duration_ms),
+            "queuedAt": iso(span.queued_at_ms),
+            "startedAt": iso(span.started_at_ms),
+            "endedAt": iso(span.ended_at_ms),
+            "sleepUntil": iso(span.sleep_until_ms),
+            "children": [span_object(child, with_output=with_output) for child in span.children],
+        }
+    )
+    if with_output and span.output:
+        shown["output"] = _output(span.output)
+    return shown
+
+
+def app_object(app: PutApp, functions: int) -> dict[str, Any]:
+    """App. Its id is the name that the SDK gave it."""
+    language, _, _ = app.sdk.partition(":")
+    return without_empty(
+        {
+            "id": app.name,
+            "name": app.name,
+            "method": "CONNECT" if app.method == "connect" else "SERVE",
+            "appVersion": app.app_version,
+            "functionCount": functions,
+            "latestSync": without_empty(
+                {
+                    "status": "success",
+                    "syncedAt": iso(app.synced_at_ms),
+                    "sdkLanguage": language.removeprefix("inngest-"),
+                    "framework": app.framework,
+                    "url": app.url,
+                }
+            ),
+        }
+    )
+
+
+def function_object(entry: FunctionEntry) -> dict[str, Any]:
+    """Function."""
+    triggers = [
+        without_empty({"type": "EVENT", "value": trigger.event, "if": trigger.expression})
+        for trigger in entry.config.triggers
+    ]
+    retries = entry.config.retries
+    return without_empty(
+        {
+            "id": entry.function_id,
+            "name": entry.config.name,
+            "slug": bare_id(entry),
+            "isArchived": entry.archived_at_ms is not None or None,
+            "app": {"id": entry.app_name},
+            "triggers": triggers,
+            "configuration": {
+                "retries": {"value": retries, "isDefault": retries == RETRIES_DEFAULT}
+            },
+        }
+    )
+
+
+def _output(payload: bytes | None) -> msgspec.Raw | dict[str, Any] | None:
+    """An object as it is, any other JSON value wrapped: the field's type is an object."""
+    value = raw(payload)
+    if value is None or payload is None or payload.lstrip()[:1] == b"{":
+        return value
+    return {"data": value}
+
+
+def _text(number: int) -> str:
+    return str(number)

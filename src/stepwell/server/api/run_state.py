@@ -1,0 +1,62 @@
+"""`GET /v0/runs/{id}/actions` and `/batch`: what an SDK fetches when a call says `use_api`.
+
+A call whose steps or events are too large to send tells the SDK to ask here.
+Source: docs/reference/http-api.md, "Run state".
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from starlette.routing import Route
+
+from stepwell.errors import WireError
+from stepwell.server.api import queries
+from stepwell.server.api.responses import json_response, raw
+from stepwell.server.lifecycle import event_body
+from stepwell.server.payloads import memo
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from stepwell.server.api.context import Context
+    from stepwell.store.interface import RunRecord
+
+
+class RunState:
+    """Events and memoised steps of runs that are not over."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    def routes(self) -> list[Route]:
+        return [
+            Route("/v0/runs/{run_id}/actions", self.actions),
+            Route("/v0/runs/{run_id}/batch", self.batch),
+        ]
+
+    async def actions(self, request: Request) -> Response:
+        """The finished steps by their wire id, each as the call would carry it."""
+        run = self._live(request)
+        steps = self._context.reader.steps(run.run_id)
+        return json_response({step.step_id: raw(memo(step.kind, step.data)) for step in steps})
+
+    async def batch(self, request: Request) -> Response:
+        """The events that started the run, in a list."""
+        run = self._live(request)
+        reader = self._context.reader
+        event = reader.event(run.event_id)
+        assert event is not None, "a run's event is stored with the run"
+        return json_response([raw(event_body(event, reader, self._context.runtime.catalog))])
+
+    def _live(self, request: Request) -> RunRecord:
+        text = request.path_params["run_id"]
+        run = self._context.reader.run(queries.run_id(text))
+        if run is None or run.status.is_over:
+            raise WireError(
+                f"runtime state is no longer available for runID: {text}",
+                code="run_state_gone",
+                status=410,
+            )
+        return run

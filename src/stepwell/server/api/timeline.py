@@ -1,0 +1,265 @@
+"""A run as a tree: the run, its steps, their attempts. One tree, built from stored rows.
+
+Root `Run`; one child per step, by the time it began; under a step that was tried more than once
+(or failed) one child per attempt; last `Finalization`, the function's own return or failure.
+
+Doubt: a failed attempt's start is not stored, only its end; it is left out rather than guessed.
+Source: docs/reference/http-api.md, "Trace".
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from stepwell.engine.rows import HistoryKind, RunStatus, StepKind
+from stepwell.wire.ids import UNTARGETED_STEP, ulid_ms, ulid_text
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from stepwell.store.interface import HistoryRecord, RunRecord, StepRecord
+
+QUEUED: Final = "QUEUED"
+RUNNING: Final = "RUNNING"
+WAITING: Final = "WAITING"
+COMPLETED: Final = "COMPLETED"
+FAILED: Final = "FAILED"
+CANCELLED: Final = "CANCELLED"
+SKIPPED: Final = "SKIPPED"
+
+RUN_STATUS: Final = {
+    RunStatus.SCHEDULED: QUEUED,
+    RunStatus.RUNNING: RUNNING,
+    RunStatus.COMPLETED: COMPLETED,
+    RunStatus.FAILED: FAILED,
+    RunStatus.CANCELLED: CANCELLED,
+    RunStatus.SKIPPED: SKIPPED,
+}
+
+
+class Span(msgspec.Struct, frozen=True, kw_only=True):
+    """One node. Times are milliseconds since the epoch; `output` is JSON."""
+
+    span_id: str
+    name: str
+    status: str
+    step_op: str | None = None
+    step_id: str | None = None
+    queued_at_ms: int | None = None
+    started_at_ms: int | None = None
+    ended_at_ms: int | None = None
+    sleep_until_ms: int | None = None
+    output: bytes | None = None
+    children: tuple[Span, ...] = ()
+
+    @property
+    def duration_ms(self) -> int | None:
+        if self.started_at_ms is None or self.ended_at_ms is None:
+            return None
+        return max(0, self.ended_at_ms - self.started_at_ms)
+
+
+def build_tree(
+    run: RunRecord, steps: Sequence[StepRecord], history: Sequence[HistoryRecord]
+) -> Span:
+    """The tree of one run from its rows, each sequence in stored order."""
+    return _Builder(run, steps, history).tree()
+
+
+class _Builder:
+    """Sorts the history rows to their steps, then makes spans."""
+
+    def __init__(
+        self, run: RunRecord, steps: Sequence[StepRecord], history: Sequence[HistoryRecord]
+    ) -> None:
+        self._run = run
+        self._steps = steps
+        self._over = run.status.is_over
+        self._by_step: dict[str, list[HistoryRecord]] = {}
+        # Failures of the function's body between steps: they belong to the step that the next
+        # attempt found, or to the function's end.
+        self._loose: list[HistoryRecord] = []
+        for row in history:
+            if row.step_id is None or row.step_id == UNTARGETED_STEP:
+                self._loose.append(row)
+            else:
+                self._by_step.setdefault(row.step_id, []).append(row)
+
+    def tree(self) -> Span:
+        run = self._run
+        children = [self._stored(step) for step in self._steps]
+        stored = {step.step_id for step in self._steps}
+        children += [
+            self._unfinished(step_id, rows)
+            for step_id, rows in self._by_step.items()
+            if step_id not in stored
+        ]
+        children.sort(key=_begin)  # stable: steps that began together stay in order of completion
+        last = self._function()
+        if last is not None:
+            children.append(last)
+        return Span(
+            span_id=self._id("run"),
+            name="Run",
+            status=RUN_STATUS[run.status],
+            queued_at_ms=ulid_ms(run.run_id),
+            started_at_ms=run.started_at_ms,
+            ended_at_ms=run.ended_at_ms,
+            output=run.output,
+            children=tuple(children),
+        )
+
+    def _stored(self, step: StepRecord) -> Span:
+        """A step that has an outcome."""
+        rows = [*self._take_loose(step), *self._by_step.get(step.step_id, ())]
+        if step.kind is StepKind.SLEEP:
+            return Span(
+                span_id=self._id(step.step_id),
+                name=step.name,
+                status=COMPLETED,
+                step_op="SLEEP",
+                step_id=step.step_id,
+                queued_at_ms=step.started_at_ms,
+                started_at_ms=step.started_at_ms,
+                ended_at_ms=step.ended_at_ms,
+                sleep_until_ms=_due_ms(rows) or step.ended_at_ms,
+            )
+        status = FAILED if step.kind is StepKind.FAILED else COMPLETED
+        attempts = self._attempts(step.step_id, rows)
+        if attempts or status is FAILED:
+            attempts.append(
+                Span(
+                    span_id=self._id(step.step_id, "attempt", step.attempt),
+                    name=f"Attempt {step.attempt}",
+                    status=status,
+                    started_at_ms=step.started_at_ms,
+                    ended_at_ms=step.ended_at_ms,
+                    output=step.data,
+                )
+            )
+        return Span(
+            span_id=self._id(step.step_id),
+            name=step.name,
+            status=status,
+            step_op="RUN",
+            step_id=step.step_id,
+            queued_at_ms=_planned_ms(rows),
+            started_at_ms=step.started_at_ms,
+            ended_at_ms=step.ended_at_ms,
+            output=step.data,
+            children=tuple(attempts),
+        )
+
+    def _unfinished(self, step_id: str, rows: Sequence[HistoryRecord]) -> Span:
+        """A step that was announced, or failed and will be tried again, or never got its end."""
+        due_ms = _due_ms(rows)
+        planned_ms = _planned_ms(rows)
+        waiting = QUEUED if due_ms is None else WAITING
+        status = CANCELLED if self._over else waiting  # cancelled: the run ended first
+        return Span(
+            span_id=self._id(step_id),
+            name=next((row.name for row in rows if row.name), step_id),
+            status=status,
+            step_op="RUN" if due_ms is None else "SLEEP",
+            step_id=step_id,
+            queued_at_ms=planned_ms if planned_ms is not None else rows[0].at_ms,
+            started_at_ms=None if due_ms is None else rows[0].at_ms,
+            ended_at_ms=self._run.ended_at_ms if self._over else None,
+            sleep_until_ms=due_ms,
+            children=tuple(self._attempts(step_id, rows)),
+        )
+
+    def _function(self) -> Span | None:
+        """The function's own end; before that, its failed attempts while it is tried again."""
+        run = self._run
+        attempts = self._attempts("function", self._loose)
+        if run.status not in (RunStatus.COMPLETED, RunStatus.FAILED):
+            if not attempts:
+                return None
+            return Span(
+                span_id=self._id("function"),
+                name="Execution",
+                status=CANCELLED if self._over else QUEUED,
+                queued_at_ms=self._loose[0].at_ms,
+                ended_at_ms=run.ended_at_ms,
+                children=tuple(attempts),
+            )
+        status = RUN_STATUS[run.status]
+        before = [step.ended_at_ms for step in self._steps]
+        started_at_ms = max(before, default=run.started_at_ms)
+        if attempts or status == FAILED:
+            number = sum(row.kind is HistoryKind.ATTEMPT_FAILED for row in self._loose)
+            attempts.append(
+                Span(
+                    span_id=self._id("function", "attempt", number),
+                    name=f"Attempt {number}",
+                    status=status,
+                    started_at_ms=None if attempts else started_at_ms,
+                    ended_at_ms=run.ended_at_ms,
+                    output=run.output,
+                )
+            )
+        return Span(
+            span_id=self._id("function"),
+            name="Finalization",
+            status=status,
+            started_at_ms=started_at_ms,
+            ended_at_ms=run.ended_at_ms,
+            children=tuple(attempts),
+        )
+
+    def _take_loose(self, step: StepRecord) -> list[HistoryRecord]:
+        """The function's failed attempts that came before the attempt that made this step."""
+        taken = [
+            row
+            for row in self._loose
+            if row.at_ms <= step.ended_at_ms and row.attempt < step.attempt
+        ]
+        self._loose = [row for row in self._loose if row not in taken]
+        return taken
+
+    def _attempts(self, owner: str, rows: Sequence[HistoryRecord]) -> list[Span]:
+        spans: list[Span] = []
+        for row in rows:
+            if row.kind is HistoryKind.ATTEMPT_FAILED:
+                name = f"Attempt {row.attempt}"
+            elif row.kind is HistoryKind.CALL_LOST:
+                name = "Lost call"
+            else:
+                continue
+            spans.append(
+                Span(
+                    span_id=self._id(owner, row.kind.name, row.seq),
+                    name=name,
+                    status=FAILED,
+                    ended_at_ms=row.at_ms,
+                    output=row.payload,
+                )
+            )
+        return spans
+
+    def _id(self, *parts: object) -> str:
+        """Eight bytes in hex, the same each time the run is read."""
+        text = ":".join((ulid_text(self._run.run_id), *map(str, parts)))
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _begin(span: Span) -> int:
+    for time_ms in (span.started_at_ms, span.queued_at_ms, span.ended_at_ms):
+        if time_ms is not None:
+            return time_ms
+    return 0
+
+
+def _planned_ms(rows: Sequence[HistoryRecord]) -> int | None:
+    return next((row.at_ms for row in rows if row.kind is HistoryKind.STEP_PLANNED), None)
+
+
+def _due_ms(rows: Sequence[HistoryRecord]) -> int | None:
+    for row in rows:
+        if row.kind is HistoryKind.SLEEP_STARTED and row.payload:
+            return msgspec.json.decode(row.payload, type=int)
+    return None

@@ -1,0 +1,303 @@
+"""Carries the facts of one session to the runtime and the book of workers, in their order.
+
+Every call of the runtime here returns at once: a reply is handed over with a callback, so that a
+commit on disk holds up nothing behind it. Only the registration of the apps is awaited, in a task
+of its own; whatever else the worker sends meanwhile is held by the session.
+
+The callbacks of a commit come before the runtime flushes the calls of the same commit, so
+acknowledgements and calls leave in one write.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Protocol, assert_never
+
+from stepwell.errors import StepwellError
+from stepwell.server.gateway.facts import (
+    Acked,
+    ExtendWanted,
+    Gone,
+    Heartbeat,
+    Paused,
+    Ready,
+    Replied,
+    SyncWanted,
+)
+from stepwell.server.gateway.session import INTERNAL_ERROR, Phase
+from stepwell.server.runtime import Attached
+from stepwell.server.workers import WorkerApp, WorkerInfo, WorkerStatus
+from stepwell.wire.outcomes import outcome_from_connect
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+    from stepwell.server.gateway.clock import Clock
+    from stepwell.server.gateway.facts import Fact
+    from stepwell.server.gateway.hello import Hello
+    from stepwell.server.gateway.registration import Registrar
+    from stepwell.server.gateway.session import Session
+    from stepwell.server.runtime import Runtime
+    from stepwell.server.workers import WorkerBook
+    from stepwell.wire.functions import Registration
+
+PENDING_MAX = 1_000
+PENDING_BYTES_MAX = 16 * 2**20
+"""Replies of one worker that are not stored yet; beyond that nothing more is read from its socket
+until half of them are."""
+
+_log = logging.getLogger(__name__)
+
+
+class Wire(Protocol):
+    """What a connection asks of its socket."""
+
+    def send_now(self) -> None:
+        """Send the session's output."""
+        ...
+
+    def send_soon(self) -> None:
+        """Send the session's output once this turn of the loop is over."""
+        ...
+
+    def pause_reading(self) -> None:
+        """Leave in the network what the worker sends. Idempotent."""
+        ...
+
+    def resume_reading(self) -> None:
+        """Read on. Idempotent."""
+        ...
+
+
+class Shared(Protocol):
+    """What all connections of a gateway share."""
+
+    @property
+    def runtime(self) -> Runtime: ...
+    @property
+    def book(self) -> WorkerBook: ...
+    @property
+    def clock(self) -> Clock: ...
+    @property
+    def registrar(self) -> Registrar: ...
+
+    def start(self, work: Coroutine[object, object, None]) -> None:
+        """Run `work` as a task of the gateway."""
+        ...
+
+    def versions_changed(self) -> None:
+        """A worker left: another version of its apps may have to be put in force."""
+        ...
+
+
+class Connection:
+    """One worker's connection: the port that the runtime sends calls through."""
+
+    def __init__(self, *, shared: Shared, session: Session, wire: Wire, address: str) -> None:
+        self._shared = shared
+        self._runtime = shared.runtime
+        self._session = session
+        self._wire = wire
+        self._address = address
+        self._id = ""  # known with the hello
+        self._registrations: tuple[Registration, ...] = ()
+        self._attached = False
+        self._said_goodbye = False
+        self._pending = 0
+        self._pending_bytes = 0
+
+    @property
+    def id(self) -> str:
+        """The connection id, empty before the worker authenticated."""
+        return self._id
+
+    # --- the runtime's side: `WorkerPort` ---
+
+    def send_call(self, request_id: str, payload: bytes) -> None:
+        """Send a call, given as serialised `GatewayExecutorRequestData`, with the next flush."""
+        self._session.send_call(request_id, payload)
+
+    def flush(self) -> None:
+        """Send what was buffered, together with the acknowledgements of the same commit."""
+        self._wire.send_now()
+
+    # --- the socket's side ---
+
+    def carry(self, facts: list[Fact]) -> None:
+        """Tell the runtime what the session found out."""
+        for fact in facts:
+            self._carry(fact)
+
+    def goodbye(self) -> None:
+        """The worker closed the socket itself."""
+        self._said_goodbye = True
+
+    def ended(self) -> None:
+        """The socket is gone, after the facts that say so were carried."""
+        self._shared.book.disconnected(self._id, self._runtime.now_ms())
+
+    # --- facts ---
+
+    def _carry(self, fact: Fact) -> None:
+        match fact:
+            case Replied():
+                self._report(fact)
+            case Acked():
+                self._runtime.acked(connection_id=self._id, request_id=fact.request_id)
+            case Heartbeat():
+                self._shared.book.heartbeat(self._id, self._runtime.now_ms())
+            case ExtendWanted():
+                lease_id = self._runtime.extend_lease(
+                    connection_id=self._id, request_id=fact.request_id, lease_id=fact.lease_id
+                )
+                self._session.lease_extended(fact, lease_id)
+            case Ready():
+                self._attach()
+            case Paused():
+                self._shared.book.status(self._id, WorkerStatus.DRAINING)
+                if self._attached:
+                    self._runtime.detach(self._id)
+            case Gone():
+                self._leave(fact.reason)
+            case SyncWanted():
+                self._id = fact.hello.connection_id
+                self._shared.book.connected(
+                    _worker_info(fact.hello, self._address, self._runtime.now_ms())
+                )
+                self._shared.start(self._register(fact.hello))
+            case _:
+                assert_never(fact)
+
+    def _attach(self) -> None:
+        hello = self._session.hello
+        assert hello is not None, "a worker is ready after its hello"
+        self._attached = True
+        self._shared.book.status(self._id, WorkerStatus.READY)
+        _log.info(
+            "worker ready",
+            extra={
+                "instance": hello.instance_id,
+                "apps": ",".join(app.name for app in hello.apps),
+                "connection": self._id,
+            },
+        )
+        self._runtime.attach(
+            Attached(
+                connection_id=self._id,
+                instance_id=hello.instance_id,
+                limit=hello.limit,
+                functions=frozenset(
+                    (registration.app_name, function.slug)
+                    for registration in self._registrations
+                    for function in registration.functions
+                ),
+                version_ms=self._shared.registrar.since_ms(self._registrations),
+                port=self,
+            )
+        )
+
+    def _leave(self, reason: str) -> None:
+        hello = self._session.hello
+        if hello is None:
+            return
+        self._shared.book.leaving(self._id, reason)
+        _log.info(
+            "worker gone",
+            extra={"instance": hello.instance_id, "reason": reason, "connection": self._id},
+        )
+        if self._attached:
+            self._runtime.gone(self._id)
+        if self._registrations:
+            self._dismiss()
+
+    def _dismiss(self) -> None:
+        self._shared.registrar.dismiss(
+            self._id, self._registrations, cut_off=not self._said_goodbye
+        )
+        self._registrations = ()
+        self._shared.versions_changed()
+
+    def _report(self, reply: Replied) -> None:
+        """Have a reply stored; the worker hears of it when it is durable."""
+        bytes_held = len(reply.body)
+        self._pending += 1
+        self._pending_bytes += bytes_held
+        if self._pending >= PENDING_MAX or self._pending_bytes >= PENDING_BYTES_MAX:
+            self._wire.pause_reading()
+
+        def done(_accepted: bool, error: StepwellError | None) -> None:
+            self._pending -= 1
+            self._pending_bytes -= bytes_held
+            if self._pending <= PENDING_MAX // 2 and self._pending_bytes <= PENDING_BYTES_MAX // 2:
+                self._wire.resume_reading()
+            now_ms = self._shared.clock.now_ms()
+            if error is None:  # accepted or stale: either way the worker is done with it
+                self._session.reply_committed(reply.request_id, now_ms)
+            else:
+                extra = {"request": reply.request_id, "code": error.code}
+                _log.warning("a reply is not stored: %s", error, extra=extra)
+                self._session.reply_not_stored(now_ms)
+            self._wire.send_soon()
+
+        outcome = outcome_from_connect(
+            status=reply.status,
+            body=reply.body,
+            no_retry=reply.no_retry,
+            retry_after=reply.retry_after,
+            request_version=reply.request_version,
+            now_ms=self._runtime.now_ms(),
+        )
+        self._runtime.submit_report(request_id=reply.request_id, outcome=outcome, done=done)
+
+    async def _register(self, hello: Hello) -> None:
+        session = self._session
+        try:
+            registrations = await self._shared.registrar.admit(hello)
+        except StepwellError as error:
+            now_ms = self._shared.clock.now_ms()
+            if error.status < 500:
+                _log.warning("apps refused: %s", error, extra={"instance": hello.instance_id})
+                session.sync_failed(error.code, error.message, now_ms)
+            else:
+                _log.warning("apps not stored: %s", error, extra={"instance": hello.instance_id})
+                session.sync_failed(INTERNAL_ERROR, "the server cannot store this now", now_ms)
+        except TimeoutError:
+            _log.warning("registration took too long", extra={"instance": hello.instance_id})
+            session.sync_failed(
+                INTERNAL_ERROR,
+                "the server is too busy to register the apps now",
+                self._shared.clock.now_ms(),
+            )
+        except Exception:
+            _log.exception("cannot register apps", extra={"instance": hello.instance_id})
+            session.fail(self._shared.clock.now_ms())
+        else:
+            self._registrations = registrations
+            if session.phase is Phase.HANDSHAKING:
+                self._shared.book.synced(self._id, self._shared.registrar.apps(registrations))
+                session.synced(self._shared.clock.now_ms())
+            else:  # the socket ended meanwhile
+                self._dismiss()
+        finally:
+            self._wire.send_soon()
+
+
+def _worker_info(hello: Hello, address: str, now_ms: int) -> WorkerInfo:
+    return WorkerInfo(
+        connection_id=hello.connection_id,
+        instance_id=hello.instance_id,
+        apps=tuple(
+            WorkerApp(name=app.name, version=app.version, function_count=0) for app in hello.apps
+        ),
+        status=WorkerStatus.CONNECTED,
+        connected_at_ms=hello.started_ms,
+        last_heartbeat_ms=now_ms,
+        sdk_language=hello.sdk_language,
+        sdk_version=hello.sdk_version,
+        platform=hello.platform,
+        ip=address,
+        os=hello.os,
+        cpu_cores=hello.cpu_cores,
+        mem_bytes=hello.mem_bytes,
+        max_worker_concurrency=hello.limit,
+    )

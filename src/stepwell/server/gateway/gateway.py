@@ -1,0 +1,290 @@
+"""The Connect gateway: the port that workers dial, and all their sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from picows import WSUpgradeResponse, WSUpgradeResponseWithListener, ws_create_server
+
+from stepwell.server.gateway.clock import LoopClock
+from stepwell.server.gateway.registration import Registrar
+from stepwell.server.gateway.session import (
+    CLOSE_WAIT_MS,
+    GATEWAY_CLOSING,
+    GOING_AWAY,
+    INTERNAL_ERROR,
+    MESSAGE_BYTES_MAX,
+    POLICY_VIOLATION,
+    Session,
+    SessionConfig,
+)
+from stepwell.server.gateway.socket import Socket
+from stepwell.server.gateway.token import mint_session_token, session_token_valid
+from stepwell.server.gateway.upgrade import Answer, decide
+from stepwell.server.gateway.versions import Versions
+from stepwell.wire.keys import bearer_matches
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from picows import WSUpgradeRequest
+
+    from stepwell.server.gateway.clock import Clock, Timer
+    from stepwell.server.runtime import Runtime
+    from stepwell.server.settings import Settings
+    from stepwell.server.workers import WorkerBook
+
+SILENCE_INTERVALS = 5
+SILENCE_LEAST_MS = 25_000
+"""Some SDKs send a heartbeat every ten seconds, whatever interval is advertised."""
+
+EXTEND_INTERVAL_MAX_S = 5
+"""The official Python worker sends unacknowledged replies again only after this interval."""
+
+UPGRADE_WAIT_S = 5.0
+BACKLOG = 1_024
+"""Workers of a whole fleet come back at once."""
+
+_log = logging.getLogger(__name__)
+
+# picows logs each socket at INFO and each broken frame of a peer at ERROR. Errors of ours never
+# get there: every callback catches its own.
+_picows_log = logging.getLogger(f"{__name__}.picows")
+_picows_log.setLevel(logging.CRITICAL)
+
+
+class Gateway:
+    """The gateway of one server process; an async context manager.
+
+    On exit every worker gets a close frame on which it comes back, and nothing is left running.
+
+    Args:
+        secret: Signs session tokens.
+        clock: For tests.
+    """
+
+    def __init__(
+        self,
+        *,
+        runtime: Runtime,
+        settings: Settings,
+        book: WorkerBook,
+        secret: bytes,
+        clock: Clock | None = None,
+    ) -> None:
+        self.runtime = runtime
+        self.book = book
+        self._settings = settings
+        self._secret = secret
+        self._clock = clock
+        self._registrar: Registrar | None = None
+        self._config = session_config(settings, self._authenticate)
+        self._tasks = asyncio.TaskGroup()
+        self._servers: list[asyncio.Server] = []
+        self._sockets: set[Socket] = set()
+        self._empty = asyncio.Event()
+        self._empty.set()
+        self._draining = False
+        self._closed = False
+        self._restore_timer: Timer | None = None
+
+    async def __aenter__(self) -> Gateway:
+        if self._clock is None:
+            self._clock = LoopClock()
+        self._registrar = Registrar(
+            runtime=self.runtime,
+            versions=Versions(
+                in_force=self._checksum_in_force,
+                grace_ms=self._settings.connect_reconnect_grace_ms,
+                now_ms=self._clock.now_ms(),
+            ),
+            clock=self._clock,
+        )
+        await self._tasks.__aenter__()
+        return self
+
+    async def __aexit__(self, *_exc: object) -> None:
+        self._draining = True
+        for server in self._servers:
+            server.close()
+        for socket in list(self._sockets):
+            socket.shut()
+        try:
+            async with asyncio.timeout(CLOSE_WAIT_MS / 1000):
+                await self._empty.wait()
+        except TimeoutError:
+            for socket in list(self._sockets):
+                socket.abort()
+            await self._empty.wait()  # an aborted socket ends in the next turn of the loop
+        finally:
+            self._closed = True
+            if self._restore_timer is not None:
+                self._restore_timer.cancel()
+            await self._end_tasks()
+
+    # --- what the server asks ---
+
+    async def listen(self, host: str, port: int) -> int:
+        """Open the port; returns its number, which is `port` unless that was 0.
+
+        Raises:
+            OSError: The address cannot be had.
+        """
+        server = await ws_create_server(
+            self._answer,
+            host,
+            port,
+            logger_name=_picows_log,
+            websocket_handshake_timeout=UPGRADE_WAIT_S,
+            enable_auto_pong=False,  # answered by the socket, which looks at its buffer first
+            max_frame_size=MESSAGE_BYTES_MAX,
+            # The library of picows' author spins when the process has no file descriptor left.
+            use_aiofastnet=False,
+            backlog=BACKLOG,
+        )
+        self._servers.append(server)
+        number: int = server.sockets[0].getsockname()[1]
+        return number
+
+    def mint_session_token(self, connection_id: str) -> str:
+        """The token that opens this connection, and no other, within five minutes."""
+        return mint_session_token(
+            secret=self._secret, connection_id=connection_id, now_ms=self.runtime.now_ms()
+        )
+
+    def begin_drain(self) -> None:
+        """Leave: no new workers, no new calls; those connected are asked to move. Idempotent."""
+        self._draining = True
+        for socket in list(self._sockets):
+            socket.begin_drain()
+
+    async def drained(self) -> None:
+        """Wait until every worker has left, or was closed after the drain wait."""
+        await self._empty.wait()
+
+    @property
+    def connection_count(self) -> int:
+        """Sockets that are open, whatever became of their workers."""
+        return len(self._sockets)
+
+    # --- what connections share: `Shared` ---
+
+    @property
+    def clock(self) -> Clock:
+        assert self._clock is not None, "the gateway is entered"
+        return self._clock
+
+    @property
+    def registrar(self) -> Registrar:
+        assert self._registrar is not None, "the gateway is entered"
+        return self._registrar
+
+    def start(self, work: Coroutine[object, object, None]) -> None:
+        """Run `work` as a task of the gateway; it handles its own errors."""
+        if self._closed:
+            work.close()
+            return
+        self._tasks.create_task(work)
+
+    def versions_changed(self) -> None:
+        """A worker left: look whether another version of its apps has to be put in force."""
+        if self._restore_timer is not None:
+            self._restore_timer.cancel()
+            self._restore_timer = None
+        due_ms = None if self._draining else self.registrar.next_wakeup_ms()
+        if due_ms is not None:
+            self._restore_timer = self.clock.call_at(due_ms, self._restore)
+
+    # --- inside ---
+
+    def _answer(self, request: WSUpgradeRequest) -> Socket | WSUpgradeResponseWithListener:
+        decision = decide(request.path.decode("latin-1"), request.headers, draining=self._draining)
+        if isinstance(decision, Answer):
+            answer = WSUpgradeResponse.create_ok_response(decision.text.encode(), decision.headers)
+            answer.status = decision.status
+            return WSUpgradeResponseWithListener(answer, None)
+        # picows takes the lone word `upgrade` only; proxies and browsers list others beside it.
+        request.headers["connection"] = "upgrade"
+        chosen = decision.subprotocol
+        accepted = WSUpgradeResponse.create_101_response(
+            {"Sec-WebSocket-Protocol": chosen} if chosen else None
+        )
+        return WSUpgradeResponseWithListener(accepted, self._open())
+
+    def _open(self) -> Socket:
+        now_ms = self.clock.now_ms()
+        session = Session(self._config, now_ms)
+        if self._draining:
+            session.turn_away(GOING_AWAY, GATEWAY_CLOSING, now_ms)
+        elif len(self._sockets) >= self._settings.connections_max:
+            _log.warning(
+                "a worker is turned away: all connections are taken",
+                extra={"connections_max": self._settings.connections_max},
+            )
+            # This reason, because every SDK comes back on it.
+            session.turn_away(POLICY_VIOLATION, INTERNAL_ERROR, now_ms)
+        return Socket(shared=self, session=session, on_opened=self._opened, on_ended=self._ended)
+
+    def _opened(self, socket: Socket) -> None:
+        self._sockets.add(socket)
+        self._empty.clear()
+
+    def _ended(self, socket: Socket) -> None:
+        self._sockets.discard(socket)
+        if not self._sockets:
+            self._empty.set()
+
+    def _restore(self) -> None:
+        self._restore_timer = None
+        self.start(self._restore_versions())
+
+    async def _restore_versions(self) -> None:
+        try:
+            await self.registrar.restore()
+        except Exception:  # ours: the versions stay as they are, the gateway goes on
+            _log.exception("cannot put an earlier version in force")
+        self.versions_changed()
+
+    def _checksum_in_force(self, app_name: str) -> str | None:
+        app = self.runtime.catalog.apps.get(app_name)
+        return None if app is None else app.checksum
+
+    def _authenticate(self, connection_id: str, session_token: str, sync_token: str) -> bool:
+        known = self.book.get(connection_id)
+        if known is not None and known.is_live:
+            return False  # a token opens one socket at a time
+        if self._settings.mode == "start" and not bearer_matches(
+            f"Bearer {sync_token}", self._settings.signing_keys
+        ):
+            return False
+        return session_token_valid(
+            session_token,
+            secret=self._secret,
+            connection_id=connection_id,
+            now_ms=self.runtime.now_ms(),
+        )
+
+    async def _end_tasks(self) -> None:
+        """Let replies that are being stored finish; cancel what takes too long."""
+        try:
+            async with asyncio.timeout(CLOSE_WAIT_MS / 1000):
+                await self._tasks.__aexit__(None, None, None)
+        except TimeoutError:
+            _log.warning("replies were not stored before the gateway ended")
+
+
+def session_config(
+    settings: Settings, authenticate: Callable[[str, str, str], bool]
+) -> SessionConfig:
+    """What the settings mean to sessions. Advertised intervals are whole seconds."""
+    heartbeat_s = max(1, settings.connect_heartbeat_ms // 1000)
+    extend_s = max(1, min(EXTEND_INTERVAL_MAX_S, settings.connect_lease_ms // 4_000))
+    return SessionConfig(
+        authenticate=authenticate,
+        heartbeat_interval=f"{heartbeat_s}s",
+        extend_lease_interval=f"{extend_s}s",
+        silence_ms=max(SILENCE_LEAST_MS, SILENCE_INTERVALS * heartbeat_s * 1000),
+        drain_wait_ms=settings.connect_drain_wait_ms,
+    )

@@ -1,0 +1,109 @@
+"""The first message of a worker: WORKER_CONNECT, checked in the order the protocol fixes.
+
+Source: docs/reference/wire/connect.md, "handshake".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+import msgspec
+from google.protobuf.message import DecodeError
+
+from stepwell.errors import WireError
+from stepwell.wire.connect import WorkerConnectRequestData
+from stepwell.wire.ids import parse_ulid, ulid_ms
+
+APPS_PER_CONNECTION_MAX = 10
+
+Authenticate: TypeAlias = Callable[[str, str, str], bool]
+"""(connection id, session token, sync token) -> whether this worker may connect."""
+
+INVALID_PAYLOAD = "connect_worker_hello_invalid_payload"
+AUTHENTICATION_FAILED = "connect_authentication_failed"
+TOO_MANY_APPS = "connect_too_many_apps_per_connection"
+
+
+class HelloApp(msgspec.Struct, frozen=True, kw_only=True):
+    """One app as announced. `functions` is the JSON as it came, not yet looked at."""
+
+    name: str
+    version: str | None
+    functions: bytes
+
+
+class Hello(msgspec.Struct, frozen=True, kw_only=True):
+    """What a worker said of itself. `limit` is None when it takes any number of calls."""
+
+    connection_id: str
+    started_ms: int
+    instance_id: str
+    apps: tuple[HelloApp, ...]
+    capabilities: bytes
+    manual_readiness: bool
+    limit: int | None
+    environment: str
+    framework: str
+    platform: str
+    sdk_language: str
+    sdk_version: str
+    os: str
+    cpu_cores: int
+    mem_bytes: int
+
+
+def read_hello(payload: bytes, authenticate: Authenticate) -> Hello:
+    """Decode and check the payload of WORKER_CONNECT.
+
+    Returns:
+        The hello of a worker that may connect; its functions and capabilities are not checked.
+    Raises:
+        WireError: The first failed check; its code is the close reason.
+    """
+    try:
+        data = WorkerConnectRequestData.FromString(payload)
+    except DecodeError as error:
+        raise WireError("WORKER_CONNECT is not decodable", code=INVALID_PAYLOAD) from error
+    try:
+        started_ms = ulid_ms(parse_ulid(data.connection_id))
+    except WireError as error:
+        raise WireError("the connection id is not a ULID", code=INVALID_PAYLOAD) from error
+    if not data.instance_id:
+        raise WireError("the instance id is empty", code=INVALID_PAYLOAD)
+    auth = data.auth_data
+    if not authenticate(data.connection_id, auth.session_token, auth.sync_token):
+        raise WireError("a token is missing, wrong or expired", code=AUTHENTICATION_FAILED)
+    if not data.apps:
+        raise WireError("the worker announces no app", code=INVALID_PAYLOAD)
+    if len(data.apps) > APPS_PER_CONNECTION_MAX:
+        raise WireError(
+            f"a connection carries at most {APPS_PER_CONNECTION_MAX} apps, not {len(data.apps)}",
+            code=TOO_MANY_APPS,
+        )
+    limited = data.HasField("max_worker_concurrency") and data.max_worker_concurrency > 0
+    host = data.system_attributes
+    return Hello(
+        connection_id=data.connection_id,
+        started_ms=started_ms,
+        instance_id=data.instance_id,
+        apps=tuple(
+            HelloApp(
+                name=app.app_name,
+                version=app.app_version if app.HasField("app_version") else None,
+                functions=app.functions,
+            )
+            for app in data.apps
+        ),
+        capabilities=data.capabilities,
+        manual_readiness=data.worker_manual_readiness_ack,
+        limit=data.max_worker_concurrency if limited else None,
+        environment=data.environment,
+        framework=data.framework,
+        platform=data.platform,
+        sdk_language=data.sdk_language,
+        sdk_version=data.sdk_version,
+        os=host.os,
+        cpu_cores=host.cpu_cores,
+        mem_bytes=host.mem_bytes,
+    )

@@ -1,0 +1,638 @@
+"""The shell round the partition: gathers inputs, commits what they decide, then tells.
+
+While a commit is on disk, inputs gather; then all of them are decided on in one turn and committed
+together. Nothing is decided while a commit is out, so the partition never is more than one commit
+ahead of the rows, and a failed commit costs one thing only: the partition is built again from
+rows, and whoever waited for the commit hears `StoreError` and may come again.
+
+Everything here runs on one event loop's thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import traceback
+import uuid
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+
+import msgspec
+
+from stepwell.engine.catalog import Catalog, FunctionEntry
+from stepwell.engine.effects import (
+    AppRegistered,
+    Dispatch,
+    EventsAccepted,
+    Reply,
+    ReportTaken,
+    RunEnded,
+)
+from stepwell.engine.inputs import (
+    AppSynced,
+    ArrivedEvent,
+    CallReported,
+    EventsReceived,
+    RunPoisoned,
+    WorkerAttached,
+    WorkerDetached,
+    WorkerGone,
+)
+from stepwell.engine.leases import make_lease_id
+from stepwell.engine.partition import Partition
+from stepwell.engine.rows import PutEvent, PutQuarantine, PutStep
+from stepwell.errors import LimitExceeded, StepwellError, StoreError
+from stepwell.server.dispatch.connect_call import ConnectCalls
+from stepwell.server.loading import load_partition, load_wanted
+from stepwell.server.payloads import Payloads
+from stepwell.wire.events import NewEvent, event_object, seeded_event_id
+from stepwell.wire.ids import EventId, RequestId, parse_ulid, ulid_text
+
+if TYPE_CHECKING:
+    from stepwell.engine.effects import Transition
+    from stepwell.engine.inputs import Input
+    from stepwell.engine.turn import EngineConfig
+    from stepwell.store.committer import Committer
+    from stepwell.store.interface import Reader, Store
+    from stepwell.wire.events import EventSeed
+    from stepwell.wire.functions import Registration
+    from stepwell.wire.ids import IdSource, RunId
+    from stepwell.wire.outcomes import Outcome
+
+__all__ = ["Attached", "FunctionEntry", "Registered", "Runtime", "WorkerPort"]
+
+_log = logging.getLogger(__name__)
+
+INBOX_MAX = 50_000
+"""Inputs that wait for a turn. More are refused with 503: the disk does not keep up."""
+
+HOUSEKEEPING_S = 30.0
+DEDUPS_PER_ROUND = 5_000
+"""Every round deletes what has expired, so much at a time, and looks for stranded runs."""
+
+RETRY_FIRST_S = 0.05
+RETRY_MAX_S = 2.0
+"""How long after a failed commit the next one is tried: twice as long each time."""
+
+
+class Clock(Protocol):
+    """Where the time comes from."""
+
+    def now_ms(self) -> int: ...
+    def advance_to(self, ms: int, /) -> None: ...
+
+
+class WorkerPort(Protocol):
+    """The way to one connection."""
+
+    def send_call(self, request_id: str, payload: bytes) -> None:
+        """Buffer a call: a serialised `GatewayExecutorRequestData`."""
+        ...
+
+    def flush(self) -> None:
+        """Write what is buffered; called once after each commit."""
+        ...
+
+
+class Attached(msgspec.Struct, frozen=True, kw_only=True):
+    """A connection that takes calls.
+
+    `limit` is of the instance, None for no limit; `functions` are (app name, slug) pairs;
+    `version_ms` is when the first connection of this worker version came.
+    """
+
+    connection_id: str
+    instance_id: str
+    limit: int | None
+    functions: frozenset[tuple[str, str]]
+    version_ms: int
+    port: WorkerPort
+
+
+class Registered(msgspec.Struct, frozen=True, kw_only=True):
+    """A sync is in force. `modified` is false if the app had this configuration already."""
+
+    modified: bool
+    app_id: str
+    sync_id: str
+
+
+class _Sent(msgspec.Struct, frozen=True, kw_only=True):
+    """Events that wait for their turn: what is known of them is looked up when it comes."""
+
+    ticket: int
+    events: Sequence[NewEvent]
+    ids: tuple[EventId, ...]
+    seeded: bool
+
+
+Done: TypeAlias = "Callable[[Any, StepwellError | None], None]"
+
+
+class Runtime:
+    """One embedded partition at work.
+
+    Args:
+        store: Owned from here on; `close` closes it.
+        committer: Makes writes durable.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        committer: Committer,
+        config: EngineConfig,
+        ids: IdSource,
+        clock: Clock,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        self.ids = ids
+        self._store = store
+        self._committer = committer
+        self._config = config
+        self._clock = clock
+        self._loop = loop
+        self._partition = Partition(config, ids)
+        self._reader = store.reader()
+        self._payloads = Payloads(self._reader, self)
+        self._calls = ConnectCalls()
+        self._attached: dict[str, Attached] = {}
+        self._inbox: list[Input | _Sent] = []
+        self._waiting: dict[int, Done] = {}
+        self._ticket = 0
+        self._turn_handle: asyncio.Handle | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_ms = 0
+        self._house_timer: asyncio.TimerHandle | None = None
+        self._worked = False
+        self.stranded = 0
+        """Live runs that nothing would ever wake, at the last look. Anything but 0 is a defect."""
+        self._retry_s = 0.0
+        self._is_behind = False
+        self._stopped = False
+        self._idle: asyncio.Event = asyncio.Event()
+        self._idle.set()
+
+    # --- life ---
+
+    def start(self) -> None:
+        """Build the partition from the store and go to work."""
+        latest = self._reader.runs(limit=1)
+        if latest:
+            self._clock.advance_to(int.from_bytes(latest[0].run_id[:6], "big"))
+        self._build()
+        self._keep_house()
+        self._schedule()
+
+    async def close(self) -> None:
+        """Stop deciding, finish the commit that is out, close the store."""
+        self._stopped = True
+        for handle in (self._turn_handle, self._timer, self._house_timer):
+            if handle is not None:
+                handle.cancel()
+        await self._idle.wait()
+        self._committer.close()
+        gone = StoreError("the server is stopping", code="server_stopping")
+        for ticket in list(self._waiting):
+            self._answer(ticket, None, gone)
+        self._inbox.clear()
+        self._reader.close()
+        self._store.close()
+
+    # --- what everyone may ask ---
+
+    def now_ms(self) -> int:
+        """The server's clock: it never goes back."""
+        return self._clock.now_ms()
+
+    def reader(self) -> Reader:
+        """A new reader of what is committed; the caller closes it."""
+        return self._store.reader()
+
+    @property
+    def catalog(self) -> Catalog:
+        """Apps and functions."""
+        return self._partition.catalog
+
+    def by_no(self, no: int, /) -> FunctionEntry | None:
+        """The function with this number, of whichever partition is current."""
+        return self._partition.catalog.by_no(no)
+
+    # --- inputs ---
+
+    async def receive_events(self, events: Sequence[NewEvent], seed: EventSeed | None) -> list[str]:
+        """Store events and start what they trigger; durable on return.
+
+        Returns:
+            Their internal ids, in order.
+        Raises:
+            StoreError: Nothing was stored.
+            LimitExceeded: 503 `overloaded`; nothing was stored.
+        """
+        now_ms = self.now_ms()
+        if seed is None:
+            ids = tuple(EventId(self.ids.ulid(now_ms)) for _ in events)
+        else:
+            ids = tuple(EventId(seeded_event_id(seed, n)) for n in range(1, len(events) + 1))
+        accepted = await self._ask(
+            lambda ticket: _Sent(ticket=ticket, events=events, ids=ids, seeded=seed is not None)
+        )
+        assert isinstance(accepted, EventsAccepted), "events are answered with their ids"
+        return [ulid_text(event_id) for event_id in accepted.ids]
+
+    async def register(self, registration: Registration) -> Registered:
+        """Put a sync in force; durable on return. Raises like `receive_events`."""
+        sync_id = str(uuid.UUID(bytes=self.ids.ulid(self.now_ms())))
+        done = await self._ask(
+            lambda ticket: AppSynced(ticket=ticket, registration=registration, sync_id=sync_id)
+        )
+        assert isinstance(done, AppRegistered), "a sync is answered with its ids"
+        return Registered(modified=done.modified, app_id=done.app_id, sync_id=done.sync_id)
+
+    async def report(self, *, request_id: str, outcome: Outcome) -> bool:
+        """Apply a call's outcome; durable on return. Raises like `receive_events`.
+
+        Returns:
+            Whether the call was the current one of its job. If not, nothing changed; it may be
+            acknowledged all the same.
+        """
+        future: asyncio.Future[bool] = self._loop.create_future()
+
+        def done(accepted: bool, error: StepwellError | None) -> None:
+            if future.done():
+                return  # whoever waited was cancelled
+            if error is None:
+                future.set_result(accepted)
+            else:
+                future.set_exception(error)
+
+        self.submit_report(request_id=request_id, outcome=outcome, done=done)
+        return await future
+
+    def submit_report(
+        self,
+        *,
+        request_id: str,
+        outcome: Outcome,
+        done: Callable[[bool, StepwellError | None], None],
+    ) -> None:
+        """Like `report`, with a callback: it is called before the calls of the same commit are
+        flushed to their connections, so that its answer can leave with them."""
+        try:
+            fence = RequestId(parse_ulid(request_id))
+        except StepwellError:
+            done(False, None)  # no call of ours
+            return
+
+        def answer(result: Any, error: StepwellError | None) -> None:
+            done(error is None and isinstance(result, ReportTaken) and result.accepted, error)
+
+        ticket = self._new_ticket(answer)
+        if ticket is not None:
+            self._put(CallReported(ticket=ticket, request_id=fence, outcome=outcome))
+
+    def attach(self, worker: Attached) -> None:
+        """A connection became ready for calls."""
+        self._attached[worker.connection_id] = worker
+        self._put(_attached_input(worker))
+
+    def detach(self, connection_id: str) -> None:
+        """A connection takes no more calls. Idempotent."""
+        if self._attached.pop(connection_id, None) is not None:
+            self._put(WorkerDetached(connection_id=connection_id))
+
+    def gone(self, connection_id: str) -> None:
+        """A connection is lost. Idempotent."""
+        self._attached.pop(connection_id, None)
+        self._put(WorkerGone(connection_id=connection_id))
+
+    def acked(self, *, connection_id: str, request_id: str) -> None:
+        """A worker took a call. One that is not known is ignored."""
+        del connection_id  # a call is acknowledged by whoever has it
+        try:
+            fence = RequestId(parse_ulid(request_id))
+        except StepwellError:
+            return
+        # Soft state, so it needs no turn; and it must not come after a loss of the connection.
+        self._partition.ack(fence)
+
+    def extend_lease(self, *, connection_id: str, request_id: str, lease_id: bytes) -> str | None:
+        """Let a call go on; returns the id of the new lease, None if the lease is lost."""
+        try:
+            fence = RequestId(parse_ulid(request_id))
+        except StepwellError:
+            return None
+        new_id = self._partition.extend_lease(
+            connection_id=connection_id,
+            request_id=fence,
+            lease_id=lease_id,
+            now_ms=self.now_ms(),
+        )
+        return None if new_id is None else ulid_text(new_id)
+
+    # --- turns ---
+
+    async def _ask(self, make: Callable[[int], Input | _Sent]) -> Any:
+        future: asyncio.Future[Any] = self._loop.create_future()
+
+        def done(result: Any, error: StepwellError | None) -> None:
+            if future.done():
+                return  # whoever waited was cancelled
+            if error is None:
+                future.set_result(result)
+            else:
+                future.set_exception(error)
+
+        ticket = self._new_ticket(done)
+        if ticket is not None:
+            self._put(make(ticket))
+        return await future
+
+    def _new_ticket(self, done: Done) -> int | None:
+        """A ticket whose answer goes to `done`; None if `done` was told that there is none."""
+        if self._stopped:
+            done(None, StoreError("the server is stopping", code="server_stopping"))
+            return None
+        if len(self._inbox) >= INBOX_MAX:
+            done(
+                None,
+                LimitExceeded(
+                    "the server has more to do than it can store",
+                    code="overloaded",
+                    status=503,
+                    limit=INBOX_MAX,
+                    seen=len(self._inbox) + 1,
+                    hint="try again later",
+                ),
+            )
+            return None
+        self._ticket += 1
+        self._waiting[self._ticket] = done
+        return self._ticket
+
+    def _put(self, item: Input | _Sent) -> None:
+        self._inbox.append(item)
+        if self._turn_handle is None:
+            self._schedule()
+
+    def _schedule(self) -> None:
+        """Have a turn as soon as the loop has read what else has arrived."""
+        if self._turn_handle is not None or self._stopped or self._committer.busy:
+            return
+        if self._retry_s:
+            self._turn_handle = self._loop.call_later(self._retry_s, self._turn)
+        else:
+            self._turn_handle = self._loop.call_soon(self._turn)
+
+    def _turn(self) -> None:
+        self._turn_handle = None
+        now_ms = self.now_ms()
+        items, self._inbox = self._inbox, []
+        try:
+            if self._is_behind:
+                self._build()
+                items = [*self._known_workers(), *items]
+            load_wanted(self._store, self._partition, now_ms)
+            inputs = self._look_up(items, now_ms)
+        except StoreError as error:
+            self._failed(items, error)
+            return
+        except Exception:
+            _log.exception("cannot prepare a turn")
+            self._failed(items, StoreError("the server failed", code="internal_error"))
+            return
+        try:
+            transition = self._partition.step(inputs, now_ms)
+        except Exception:
+            _log.exception("the engine failed on a batch; going on one input at a time")
+            self._isolate(inputs, now_ms)
+            return
+        self._commit(transition, inputs)
+
+    def _commit(self, transition: Transition, inputs: Sequence[Input]) -> None:
+        if not transition.writes:
+            self._carry_out(transition)
+            self._settle()
+            return
+        self._idle.clear()
+        self._worked = True
+
+        def done(error: Exception | None) -> None:
+            self._idle.set()
+            if error is None:
+                self._retry_s = 0.0
+                self._remember(transition)
+                self._carry_out(transition)
+                self._settle()
+            elif isinstance(error, StoreError):
+                self._failed(inputs, error)
+            else:
+                _log.error("the engine's rows were refused", exc_info=error)
+                self._isolate(inputs, self.now_ms())
+
+        self._committer.submit(transition.writes, done)
+
+    def _settle(self) -> None:
+        """After a turn: have the next one if there is something to do, else set the timer."""
+        if self._stopped:
+            return
+        if self._inbox or self._partition.wanted_queues():
+            self._schedule()
+            return
+        wakeup_ms = self._partition.next_wakeup_ms()
+        if self._timer is not None:
+            if self._timer_ms == wakeup_ms:
+                return
+            self._timer.cancel()
+        self._timer_ms = wakeup_ms
+        delay_s = max(0, wakeup_ms - self.now_ms()) / 1000
+        self._timer = self._loop.call_later(delay_s, self._wake)
+
+    def _wake(self) -> None:
+        self._timer = None
+        self._schedule()
+
+    def _keep_house(self) -> None:
+        """Now and then: look for stranded runs, delete what expired, let the store tidy up."""
+        delay_s = HOUSEKEEPING_S
+        try:
+            if self._committer.busy:
+                delay_s = 1.0
+            else:
+                self.stranded = self._store.count_stranded()
+                if self.stranded:
+                    _log.error("runs are stranded", extra={"count": self.stranded})
+                deleted = self._store.delete_expired_dedups(
+                    now_ms=self.now_ms(), limit=DEDUPS_PER_ROUND
+                )
+                if deleted == DEDUPS_PER_ROUND:
+                    delay_s = 0.1
+                elif not self._worked:
+                    self._store.idle()
+                self._worked = False
+        except StoreError as error:
+            _log.warning("cannot keep house: %s", error, extra={"code": error.code})
+        self._house_timer = self._loop.call_later(delay_s, self._keep_house)
+
+    def _failed(self, items: Sequence[Input | _Sent], error: StoreError) -> None:
+        """A commit failed: memory is ahead of the rows. Build it again and tell who waited."""
+        self._retry_s = min(max(RETRY_FIRST_S, 2 * self._retry_s), RETRY_MAX_S)
+        _log.error("not committed: %s", error, extra={"code": error.code, "retry_s": self._retry_s})
+        self._is_behind = True
+        for item in items:
+            ticket = getattr(item, "ticket", None)
+            if ticket is not None:
+                self._answer(ticket, None, error)
+        self._schedule()
+
+    def _build(self) -> None:
+        """A partition from rows."""
+        partition = Partition(self._config, self.ids)
+        now_ms = self.now_ms()
+        load_partition(self._store, partition, now_ms)
+        self._partition = partition
+        self._is_behind = False
+
+    def _known_workers(self) -> list[WorkerAttached]:
+        """What a partition that was built anew must hear first."""
+        return [_attached_input(worker) for worker in self._attached.values()]
+
+    def _look_up(self, items: Sequence[Input | _Sent], now_ms: int) -> list[Input]:
+        """Give each batch of events what the store knows of them."""
+        inputs: list[Input] = []
+        here: set[EventId] = set()
+        for item in items:
+            if not isinstance(item, _Sent):
+                inputs.append(item)
+                continue
+            known: set[EventId] = self._store.known_events(item.ids) if item.seeded else set()
+            arrived = []
+            for event_id, event in zip(item.ids, item.events, strict=True):
+                seen = event_id in known or event_id in here
+                here.add(event_id)
+                arrived.append(ArrivedEvent(event_id=event_id, event=event, known=seen))
+            keys = self._partition.dedup_keys(item.events)
+            started = self._store.known_dedups(keys, now_ms=now_ms) if keys else {}
+            inputs.append(
+                EventsReceived(ticket=item.ticket, events=tuple(arrived), started=started)
+            )
+        return inputs
+
+    def _isolate(self, inputs: Sequence[Input], now_ms: int) -> None:
+        """Some input makes the engine raise: find it, and let the others through.
+
+        Each one is committed by itself, on this thread: it is slow, and it never happens but for
+        a defect of ours.
+        """
+        # At the end, whatever is due.
+        todo: list[Input | None] = [*self._known_workers(), *inputs, None]
+        try:
+            self._build()
+            while todo:
+                item = todo[0]
+                batch = [] if item is None else [item]
+                try:
+                    transition = self._partition.step(batch, now_ms)
+                except Exception:
+                    _log.exception("the engine failed on one input")
+                    self._quarantine(item, now_ms)
+                else:
+                    self._store.commit(transition.writes)
+                    self._remember(transition)
+                    self._carry_out(transition)
+                del todo[0]
+        except StoreError as error:
+            self._failed([item for item in todo if item is not None], error)
+            return
+        self._schedule()
+
+    def _quarantine(self, item: Input | None, now_ms: int) -> None:
+        """Refuse an input that the engine cannot process, and fail its run."""
+        run_id: RunId | None = self._partition.at_work
+        row = PutQuarantine(
+            at_ms=now_ms,
+            run_id=run_id,
+            input_repr=repr(item)[:10_000],
+            traceback=traceback.format_exc()[:20_000],
+        )
+        ticket = getattr(item, "ticket", None)
+        if ticket is not None:
+            error = StepwellError("the engine failed on this input; it was kept for inspection")
+            self._answer(ticket, None, error)
+        if item is None and run_id is None:
+            self._retry_s = RETRY_MAX_S  # it will be due again at once
+        self._build()
+        self._inbox[:0] = self._known_workers()
+        self._store.commit([row])
+        if run_id is not None:
+            self._partition.load(self._store.load_runs([run_id]), now_ms)
+            poisoned = RunPoisoned(run_id=run_id, message=f"quarantined at {now_ms}")
+            transition = self._partition.step([poisoned], now_ms)
+            self._store.commit(transition.writes)
+            self._remember(transition)
+            self._carry_out(transition)
+
+    # --- after the commit ---
+
+    def _remember(self, transition: Transition) -> None:
+        """Keep what the next calls carry."""
+        for row in transition.writes:
+            if isinstance(row, PutStep):
+                self._payloads.put_step(row)
+            elif isinstance(row, PutEvent) and row.runs and row.source_run is None:
+                event = event_object(
+                    name=row.name,
+                    id=row.external_id or ulid_text(row.event_id),
+                    ts_ms=row.ts_ms,
+                    data=row.data,
+                    user=row.user,
+                    v=row.v,
+                    meta=row.meta,
+                )
+                for run_id in row.runs:
+                    self._payloads.put_new(run_id, event)
+
+    def _carry_out(self, transition: Transition) -> None:
+        ports: dict[str, WorkerPort] = {}
+        for effect in transition.effects:
+            try:
+                if isinstance(effect, Dispatch):
+                    self._dispatch(effect, ports)
+                elif isinstance(effect, Reply):
+                    self._answer(effect.ticket, effect.result, None)
+                elif isinstance(effect, RunEnded):
+                    self._payloads.forget(effect.run_id)
+            except Exception:
+                # What is committed is true all the same: a call that could not be sent is given
+                # out again when its lease ends. The other effects must not suffer.
+                _log.exception("cannot carry out %s", type(effect).__name__)
+        for port in ports.values():
+            port.flush()
+
+    def _dispatch(self, call: Dispatch, ports: dict[str, WorkerPort]) -> None:
+        worker = self._attached.get(call.connection_id)
+        if worker is None:
+            return  # it left during the commit; that fact gives the call to another worker
+        entry = self.by_no(call.function_no)
+        assert entry is not None, "functions are archived, never deleted"
+        payload = self._payloads.of_run(call.run_id, call.event_id, call.stack)
+        lease_id = make_lease_id(call.request_id, call.lease_until_ms)
+        request_id, message = self._calls.encode(call, entry, payload, lease_id=lease_id)
+        worker.port.send_call(request_id, message)
+        ports[call.connection_id] = worker.port
+
+    def _answer(self, ticket: int, result: Any, error: StepwellError | None) -> None:
+        done = self._waiting.pop(ticket, None)
+        if done is not None:
+            done(result, error)
+
+
+def _attached_input(worker: Attached) -> WorkerAttached:
+    return WorkerAttached(
+        connection_id=worker.connection_id,
+        instance_id=worker.instance_id,
+        limit=worker.limit,
+        functions=worker.functions,
+        version_ms=worker.version_ms,
+    )

@@ -1,0 +1,119 @@
+-- Statements of one commit. Each is prepared once and stays in the connection's cache.
+
+-- name: begin
+-- Take the write lock at once, so that nothing fails half-way for want of it.
+BEGIN IMMEDIATE;
+
+-- name: commit
+-- Make the transaction durable.
+COMMIT;
+
+-- name: rollback
+-- Forget the transaction.
+ROLLBACK;
+
+-- name: put_event
+-- Insert an event unless its id is known, as an internal event or as another.
+INSERT INTO event (
+    internal, event_id, name_no, ts_after_ms, data, runs, source_run, external_id, user, v, meta
+)
+SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11
+WHERE NOT EXISTS (SELECT 1 FROM event WHERE internal = 1 - ?1 AND event_id = ?2)
+ON CONFLICT DO NOTHING;
+
+-- name: event_name_no
+-- The number of an event name.
+SELECT no FROM event_name WHERE name = ?1;
+
+-- name: put_event_name
+-- Give an event name the next number.
+INSERT INTO event_name (name) VALUES (?1) RETURNING no;
+
+-- name: put_run
+-- Insert a run; one that is there is an error.
+INSERT INTO run (run_id, function_no, event_id, status, started_after_ms)
+VALUES (?1, ?2, ?3, ?4, ?5);
+
+-- name: update_run
+-- Replace a run's progress.
+UPDATE run SET status = ?2, started_after_ms = ?3, ended_after_ms = ?4, output = ?5
+WHERE run_id = ?1;
+
+-- name: update_live_state
+-- Replace the state of a live run whose place in the indexes stays the same, which spares them.
+UPDATE live SET state = ?5
+WHERE run_id = ?1 AND function_no = ?2 AND queued_score IS ?3 AND wake_at_ms IS ?4;
+
+-- name: put_live
+-- Insert or replace a live run.
+INSERT INTO live (run_id, function_no, queued_score, wake_at_ms, state)
+VALUES (?1, ?2, ?3, ?4, ?5)
+ON CONFLICT (run_id) DO UPDATE SET
+    function_no = excluded.function_no,
+    queued_score = excluded.queued_score,
+    wake_at_ms = excluded.wake_at_ms,
+    state = excluded.state;
+
+-- name: delete_live
+-- The run is over.
+DELETE FROM live WHERE run_id = ?1;
+
+-- name: put_step
+-- Insert a step unless its run has one with this id.
+INSERT INTO step (run_id, step_id, position, kind, name, data, attempt, ended_after_ms, took_ms)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+ON CONFLICT DO NOTHING;
+
+-- name: put_history
+-- Insert a history row; one that is there is an error.
+INSERT INTO history (run_id, seq, at_after_ms, kind, step_id, name, attempt, payload)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8);
+
+-- name: put_dedup
+-- Insert or replace a dedup pair.
+INSERT INTO dedup (function_no, key, run_id, expires_at_ms) VALUES (?1, ?2, ?3, ?4)
+ON CONFLICT (function_no, key) DO UPDATE SET
+    run_id = excluded.run_id,
+    expires_at_ms = excluded.expires_at_ms;
+
+-- name: put_app
+-- Insert or replace an app.
+INSERT INTO app (
+    name, app_id, url, sdk, framework, app_version, checksum, method, synced_at_ms
+)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+ON CONFLICT (name) DO UPDATE SET
+    app_id = excluded.app_id,
+    url = excluded.url,
+    sdk = excluded.sdk,
+    framework = excluded.framework,
+    app_version = excluded.app_version,
+    checksum = excluded.checksum,
+    method = excluded.method,
+    synced_at_ms = excluded.synced_at_ms;
+
+-- name: put_function
+-- Insert or replace a function.
+INSERT INTO function (
+    no, function_id, app_name, slug, version, config, created_at_ms, archived_at_ms
+)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+ON CONFLICT (no) DO UPDATE SET
+    function_id = excluded.function_id,
+    app_name = excluded.app_name,
+    slug = excluded.slug,
+    version = excluded.version,
+    config = excluded.config,
+    created_at_ms = excluded.created_at_ms,
+    archived_at_ms = excluded.archived_at_ms;
+
+-- name: put_quarantine
+-- Keep an input that the engine could not process.
+INSERT INTO quarantine (at_ms, run_id, input_repr, traceback) VALUES (?1, ?2, ?3, ?4);
+
+-- name: delete_expired_dedups
+-- Delete the pairs that expired first.
+DELETE FROM dedup WHERE (function_no, key) IN (
+    SELECT function_no, key FROM dedup WHERE expires_at_ms <= ?1
+    ORDER BY expires_at_ms, function_no, key LIMIT ?2
+);

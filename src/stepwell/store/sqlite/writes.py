@@ -1,0 +1,223 @@
+"""Writes become statements. The hot path: about 1 to 4 us each, COMMIT apart."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, assert_never
+
+from stepwell.engine.rows import (
+    DeleteLive,
+    PutApp,
+    PutDedup,
+    PutEvent,
+    PutFunction,
+    PutHistory,
+    PutLive,
+    PutQuarantine,
+    PutRun,
+    PutStep,
+    UpdateRun,
+)
+from stepwell.store.sqlite.columns import runs_column, step_column
+from stepwell.store.sqlite.statements import load_statements
+from stepwell.wire.ids import ulid_ms
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import apsw
+
+    from stepwell.engine.rows import Write
+
+COMMIT_SQL = load_statements("commit.sql")
+
+INTERNAL_PREFIX = "inngest/"
+
+EVENT_NAMES_MAX = 10_000
+"""Event names whose numbers are remembered. A program that makes up names starts them anew."""
+
+_PUT_EVENT = COMMIT_SQL["put_event"]
+_EVENT_NAME_NO = COMMIT_SQL["event_name_no"]
+_PUT_EVENT_NAME = COMMIT_SQL["put_event_name"]
+_PUT_RUN = COMMIT_SQL["put_run"]
+_UPDATE_RUN = COMMIT_SQL["update_run"]
+_UPDATE_LIVE_STATE = COMMIT_SQL["update_live_state"]
+_PUT_LIVE = COMMIT_SQL["put_live"]
+_DELETE_LIVE = COMMIT_SQL["delete_live"]
+_PUT_STEP = COMMIT_SQL["put_step"]
+_PUT_HISTORY = COMMIT_SQL["put_history"]
+_PUT_DEDUP = COMMIT_SQL["put_dedup"]
+_PUT_APP = COMMIT_SQL["put_app"]
+_PUT_FUNCTION = COMMIT_SQL["put_function"]
+_PUT_QUARANTINE = COMMIT_SQL["put_quarantine"]
+
+
+class Writes:
+    """Applies writes within the transaction that the connection has open."""
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        self._connection = connection
+        self._execute = connection.cursor().execute  # one cursor: making one costs 0.3 us
+        self._name_nos: dict[str, int] = {}
+
+    def apply(self, writes: Sequence[Write]) -> None:
+        """Apply writes in order.
+
+        Raises:
+            AssertionError: An update of a run that is not there.
+            apsw.ConstraintError: A second insert of what may be inserted once.
+            apsw.Error: The disk failed.
+        """
+        execute = self._execute
+        for write in writes:  # most frequent kinds first
+            match write:
+                case PutStep():
+                    execute(_PUT_STEP, _step_values(write))
+                case PutLive():
+                    self._put_live(write)
+                case PutEvent():
+                    self._put_event(write)
+                case PutRun():
+                    execute(_PUT_RUN, _run_values(write))
+                case UpdateRun():
+                    self._update_run(write)
+                case DeleteLive():
+                    execute(_DELETE_LIVE, (write.run_id,))
+                case PutHistory():
+                    execute(_PUT_HISTORY, _history_values(write))
+                case PutDedup():
+                    values = (write.function_no, write.key, write.run_id, write.expires_at_ms)
+                    execute(_PUT_DEDUP, values)
+                case PutApp():
+                    execute(_PUT_APP, _app_values(write))
+                case PutFunction():
+                    execute(_PUT_FUNCTION, _function_values(write))
+                case PutQuarantine():
+                    execute(_PUT_QUARANTINE, _quarantine_values(write))
+                case _:
+                    assert_never(write)
+
+    def rolled_back(self) -> None:
+        """The transaction never was: forget the numbers that it may have given."""
+        self._name_nos.clear()
+
+    def _put_live(self, row: PutLive) -> None:
+        values = (row.run_id, row.function_no, row.queued_score, row.wake_at_ms, row.state)
+        self._execute(_UPDATE_LIVE_STATE, values)
+        if not self._connection.changes():
+            self._execute(_PUT_LIVE, values)
+
+    def _update_run(self, row: UpdateRun) -> None:
+        queued_at_ms = ulid_ms(row.run_id)
+        self._execute(
+            _UPDATE_RUN,
+            (
+                row.run_id,
+                row.status,
+                _after(row.started_at_ms, queued_at_ms),
+                _after(row.ended_at_ms, queued_at_ms),
+                row.output,
+            ),
+        )
+        assert self._connection.changes() == 1, "a run is put before it is updated"
+
+    def _put_event(self, row: PutEvent) -> None:
+        name_no = self._name_nos.get(row.name)
+        self._execute(
+            _PUT_EVENT,
+            (
+                row.name.startswith(INTERNAL_PREFIX),
+                row.event_id,
+                self._find_name_no(row.name) if name_no is None else name_no,
+                row.ts_ms - ulid_ms(row.event_id),
+                row.data,
+                runs_column(row.runs),
+                row.source_run,
+                row.external_id,
+                row.user,
+                row.v,
+                row.meta,
+            ),
+        )
+
+    def _find_name_no(self, name: str) -> int:
+        if len(self._name_nos) >= EVENT_NAMES_MAX:
+            self._name_nos.clear()
+        rows = self._execute(_EVENT_NAME_NO, (name,)).fetchall()
+        if not rows:
+            rows = self._execute(_PUT_EVENT_NAME, (name,)).fetchall()
+        ((no,),) = rows
+        assert isinstance(no, int), "numbers of names are integers"
+        self._name_nos[name] = no
+        return no
+
+
+def _after(at_ms: int | None, start_ms: int) -> int | None:
+    return None if at_ms is None else at_ms - start_ms
+
+
+def _run_values(row: PutRun) -> tuple[object, ...]:
+    started_after_ms = _after(row.started_at_ms, ulid_ms(row.run_id))
+    return (row.run_id, row.function_no, row.event_id, row.status, started_after_ms)
+
+
+def _step_values(row: PutStep) -> tuple[object, ...]:
+    return (
+        row.run_id,
+        step_column(row.step_id),
+        row.position,
+        row.kind,
+        row.name,
+        row.data,
+        row.attempt,
+        row.ended_at_ms - ulid_ms(row.run_id),
+        row.ended_at_ms - row.started_at_ms,
+    )
+
+
+def _history_values(row: PutHistory) -> tuple[object, ...]:
+    return (
+        row.run_id,
+        row.seq,
+        row.at_ms - ulid_ms(row.run_id),
+        row.kind,
+        None if row.step_id is None else step_column(row.step_id),
+        row.name,
+        row.attempt,
+        row.payload,
+    )
+
+
+def _app_values(row: PutApp) -> tuple[object, ...]:
+    return (
+        row.name,
+        row.app_id,
+        row.url,
+        row.sdk,
+        row.framework,
+        row.app_version,
+        row.checksum,
+        row.method,
+        row.synced_at_ms,
+    )
+
+
+def _function_values(row: PutFunction) -> tuple[object, ...]:
+    return (
+        row.no,
+        row.function_id,
+        row.app_name,
+        row.slug,
+        row.version,
+        row.config,
+        row.created_at_ms,
+        row.archived_at_ms,
+    )
+
+
+def _quarantine_values(row: PutQuarantine) -> tuple[object, ...]:
+    return (
+        row.at_ms,
+        row.run_id,
+        row.input_repr.encode("utf-8", "surrogatepass"),
+        row.traceback.encode("utf-8", "surrogatepass"),
+    )

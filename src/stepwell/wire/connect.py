@@ -1,0 +1,86 @@
+"""The messages of Connect under the names that the rest of the code uses.
+
+The classes are generated from `connect.proto`; the two enumerations are given as `IntEnum`, so
+that values compare, print and type-check like any other. A peer may send a number that neither
+of them knows: read `message.kind` and `message.status` as plain integers.
+Source: docs/reference/wire/connect.md, "messages".
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+from stepwell.wire.connect_pb2 import (
+    AppConfiguration,
+    AuthData,
+    ConnectMessage,
+    FlushResponse,
+    GatewayConnectionReadyData,
+    GatewayExecutorRequestData,
+    SDKResponse,
+    StartRequest,
+    StartResponse,
+    SystemAttributes,
+    SystemError,
+    WorkerConnectRequestData,
+    WorkerReplyAckData,
+    WorkerRequestAckData,
+    WorkerRequestExtendLeaseAckData,
+    WorkerRequestExtendLeaseData,
+    WorkerStatusData,
+)
+
+__all__ = [
+    "SUBPROTOCOL",
+    "AppConfiguration",
+    "AuthData",
+    "ConnectMessage",
+    "FlushResponse",
+    "GatewayConnectionReadyData",
+    "GatewayExecutorRequestData",
+    "Kind",
+    "SDKResponse",
+    "StartRequest",
+    "StartResponse",
+    "Status",
+    "SystemAttributes",
+    "SystemError",
+    "WorkerConnectRequestData",
+    "WorkerReplyAckData",
+    "WorkerRequestAckData",
+    "WorkerRequestExtendLeaseAckData",
+    "WorkerRequestExtendLeaseData",
+    "WorkerStatusData",
+]
+
+SUBPROTOCOL = "v0.connect.inngest.com"
+"""The WebSocket subprotocol that every SDK offers and the gateway selects."""
+
+
+class Kind(IntEnum):
+    """What the payload of a `ConnectMessage` holds."""
+
+    GATEWAY_HELLO = 0
+    WORKER_CONNECT = 1
+    GATEWAY_CONNECTION_READY = 2
+    GATEWAY_EXECUTOR_REQUEST = 3
+    WORKER_READY = 4
+    WORKER_REQUEST_ACK = 5
+    WORKER_REPLY = 6
+    WORKER_REPLY_ACK = 7
+    WORKER_PAUSE = 8
+    WORKER_HEARTBEAT = 9
+    GATEWAY_HEARTBEAT = 10
+    GATEWAY_CLOSING = 11
+    WORKER_REQUEST_EXTEND_LEASE = 12
+    WORKER_REQUEST_EXTEND_LEASE_ACK = 13
+    SYNC_FAILED = 14
+    WORKER_STATUS = 15
+
+
+class Status(IntEnum):
+    """What an `SDKResponse` says of its call."""
+
+    NOT_COMPLETED = 0
+    DONE = 1
+    ERROR = 2

@@ -1,0 +1,173 @@
+"""What the bodies of steps noted, and whether the server's rows agree with it."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from stepwell.engine.rows import RunStatus, StepKind
+from stepwell.store.sqlite import SqliteStore
+from stepwell.wire.ids import EventId, RunId, parse_ulid, ulid_text
+from tests.chaos.rows import copied
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from stepwell.store.interface import Reader, RunRecord
+    from tests.chaos.load import Sent
+
+STEPS = {
+    "chain": [f"step-{number}" for number in range(5)],
+    "fan": [*(f"branch-{number}" for number in range(4)), "join"],
+    "nap": ["before", "after"],
+    "flaky": ["once-more"],
+    "doomed": ["in-vain"],
+}
+RUNS_MAX = 10_000_000
+
+
+class Ledger:
+    """The notes of all workers, read as they grow; on any thread."""
+
+    def __init__(self, notes: Path) -> None:
+        self._path = notes
+        self._lock = threading.Lock()
+        self._position = 0
+        self._begun: dict[str, dict[str, Any]] = {}
+        self._open: dict[str, int] = {}  # result -> process
+        self._done: set[str] = set()
+
+    def read(self) -> None:
+        """Take in what was noted since the last time."""
+        with self._lock:
+            if not self._path.exists():
+                return
+            with self._path.open("rb") as file:
+                file.seek(self._position)
+                whole, newline, _ = file.read().rpartition(b"\n")
+            self._position += len(whole) + len(newline)
+            for line in whole.splitlines():
+                self._take(msgspec.json.decode(line))
+
+    def _take(self, note: dict[str, Any]) -> None:
+        match note["name"]:
+            case "begin":
+                self._begun[note["result"]] = note
+                self._open[note["result"]] = note["pid"]
+            case "end":
+                self._open.pop(note["result"], None)
+            case "done":
+                self._done.add(note["key"])
+
+    @property
+    def bodies(self) -> int:
+        """How many bodies have begun."""
+        return len(self._begun)
+
+    def unfinished(self, acknowledged: int) -> int:
+        """How many of so many runs have not come to their end."""
+        self.read()
+        return acknowledged - len(self._done)
+
+    def at_work(self, pid: int | None = None) -> int:
+        """How many bodies have begun and not ended, in one process or in all."""
+        self.read()
+        with self._lock:
+            holders = list(self._open.values())
+        return len(holders) if pid is None else holders.count(pid)
+
+    def forget(self, pid: int) -> None:
+        """A process is dead: its bodies will not end."""
+        with self._lock:
+            self._open = {result: held for result, held in self._open.items() if held != pid}
+
+    def made(self, result: str, *, run_id: str, step: str) -> bool:
+        """Whether a body of this step of this run made the result."""
+        note = self._begun.get(result)
+        return note is not None and (note["run"], note["step"]) == (run_id, step)
+
+
+class Verdict(msgspec.Struct):
+    """What was found; `faults` is empty if nothing was lost and nothing happened twice."""
+
+    runs: int = 0
+    steps: int = 0
+    faults: list[str] = []
+
+
+def judge(data_dir: Path, sent: Iterable[Sent], ledger: Ledger) -> Verdict:
+    """Compare the rows of a server that does not run with what was sent and noted."""
+    ledger.read()
+    verdict = Verdict()
+    with copied(data_dir) as directory:
+        store = SqliteStore(directory)
+        try:
+            reader = store.reader()
+            records = reader.runs(limit=RUNS_MAX)
+            verdict.runs = len(records)
+            stranded, live = store.count_stranded(), reader.count_live()
+            if stranded or live:
+                verdict.faults.append(f"{live} runs have not ended, {stranded} are stranded")
+            for row in reader.quarantined(limit=10):
+                verdict.faults.append(f"quarantined: {row.input_repr[:200]} {row.traceback}")
+            by_key = _runs_by_key(reader, records)
+            for event in sent:
+                _judge_event(event, by_key.get(event.key, []), reader, ledger, verdict)
+        finally:
+            store.close()
+    return verdict
+
+
+def _runs_by_key(reader: Reader, records: list[RunRecord]) -> dict[str, list[RunRecord]]:
+    runs: dict[str, list[RunRecord]] = {}
+    for record in records:
+        event = reader.event(record.event_id)
+        if event is not None and event.source_run is None and event.external_id is not None:
+            runs.setdefault(event.external_id, []).append(record)
+    return runs
+
+
+def _judge_event(
+    sent: Sent, runs: list[RunRecord], reader: Reader, ledger: Ledger, verdict: Verdict
+) -> None:
+    for event_id in sent.ids:
+        if reader.event(EventId(parse_ulid(event_id))) is None:
+            verdict.faults.append(f"{sent.key}: event {event_id} was acknowledged and is lost")
+    if len(runs) != 1:
+        verdict.faults.append(f"{sent.key} ({sent.kind}) has {len(runs)} runs")
+        return
+    (run,) = runs
+    wanted = RunStatus.FAILED if sent.kind == "doomed" else RunStatus.COMPLETED
+    if run.status is not wanted:
+        verdict.faults.append(
+            f"{sent.key} ({sent.kind}): run {ulid_text(run.run_id)} is {run.status.name}: "
+            f"{run.output!r}"
+        )
+        return
+    _judge_steps(sent, run, reader, ledger, verdict)
+
+
+def _judge_steps(
+    sent: Sent, run: RunRecord, reader: Reader, ledger: Ledger, verdict: Verdict
+) -> None:
+    run_id = ulid_text(run.run_id)
+    steps = [step for step in reader.steps(RunId(run.run_id)) if step.kind is not StepKind.SLEEP]
+    verdict.steps += len(steps)
+    names = Counter(step.name for step in steps)
+    if names != Counter(STEPS[sent.kind]):
+        verdict.faults.append(f"{sent.key} ({sent.kind}): run {run_id} has the steps {names}")
+        return
+    results: dict[str, str] = {}
+    for step in steps:
+        if step.kind is StepKind.FAILED:
+            continue
+        result = results[step.name] = msgspec.json.decode(step.data, type=str)
+        if not ledger.made(result, run_id=run_id, step=step.name):
+            verdict.faults.append(f"{run_id}: no body of {step.name} has made {result}")
+    returned = [results[name] for name in STEPS[sent.kind] if name in results]
+    if sent.kind != "doomed" and msgspec.json.decode(run.output or b"null") != returned:
+        verdict.faults.append(f"{run_id}: returned {run.output!r}, its steps say {returned}")

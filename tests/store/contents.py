@@ -1,0 +1,65 @@
+"""All that a store holds, read back through its published interface, as plain values.
+
+Two stores that hold the same give equal contents; so does one store before and after a restart.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from stepwell.store.interface import Store
+
+EVERYTHING = 1_000_000
+
+
+def contents_of(
+    store: Store, *, dedup_keys: Collection[tuple[int, str]] = (), now_ms: int = 0
+) -> dict[str, Any]:
+    """What the store holds. Dedup pairs have no list: `dedup_keys` says which to ask for."""
+    reader = store.reader()
+    try:
+        runs = reader.runs(limit=EVERYTHING)
+        ids = [run.run_id for run in runs]
+        apps, functions = store.load_catalog()
+        return {
+            "apps": _plain(apps),
+            "functions": _plain(functions),
+            "events": _plain(reader.events(include_internal=True, limit=EVERYTHING)),
+            "runs": _plain(runs),
+            "images": _plain(store.load_runs(ids)),
+            "due": _plain(store.scan_due(until_ms=2**60, after=None, limit=EVERYTHING)),
+            "queues": {
+                str(no): _plain(store.scan_queued(no, after=None, limit=EVERYTHING))
+                for no in store.queued_functions()
+            },
+            "steps": {run_id.hex(): _plain(reader.steps(run_id)) for run_id in ids},
+            "history": {run_id.hex(): _plain(reader.history(run_id)) for run_id in ids},
+            "states": {run_id.hex(): _plain(reader.live_state(run_id)) for run_id in ids},
+            "live": reader.count_live(),
+            "stranded": store.count_stranded(),
+            "dedups": _plain(sorted(store.known_dedups(dedup_keys, now_ms=now_ms).items())),
+            "quarantine": _plain(reader.quarantined(limit=EVERYTHING)),
+        }
+    finally:
+        reader.close()
+
+
+def _plain(value: Any) -> Any:
+    """Structs as dicts, bytes as hex: what JSON keeps, too."""
+    return msgspec.to_builtins(_hex(value))
+
+
+def _hex(value: Any) -> Any:
+    match value:
+        case bytes():
+            return value.hex()
+        case list() | tuple():
+            return [_hex(item) for item in value]
+        case msgspec.Struct():
+            return {name: _hex(getattr(value, name)) for name in value.__struct_fields__}
+    return value

@@ -1,0 +1,141 @@
+"""One call of a function, without a server: memos in, outcome out."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from stepwell.context import Context, ContextSync
+from stepwell.event import Event
+from stepwell.execution import Execution, run_async, run_sync
+from stepwell.step import Group, GroupSync, Step, StepSync
+from stepwell.wire.ids import hash_step_id
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+    from stepwell.outcome import Outcome
+
+EVENT = Event(name="order/paid", data={"total": 12})
+LOGGER = logging.getLogger("tests")
+
+
+class Sent:
+    """Stands for the event API: takes events, gives ids."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.batches: list[list[Event]] = []
+        self._error = error
+
+    async def send(self, events: Event | Sequence[Event]) -> list[str]:
+        return self.send_sync(events)
+
+    def send_sync(self, events: Event | Sequence[Event]) -> list[str]:
+        if self._error is not None:
+            raise self._error
+        batch = [events] if isinstance(events, Event) else list(events)
+        self.batches.append(batch)
+        return [f"id-{number}" for number in range(len(batch))]
+
+
+def memos(**steps: Any) -> dict[str, Any]:
+    """Remembered results by step id; `first__1` stands for the second use of `first`."""
+    found = {}
+    for name, memo in steps.items():
+        step_id, _, index = name.partition("__")
+        found[hash_step_id(step_id, int(index or 0))] = memo
+    return found
+
+
+def execution(
+    steps: Mapping[str, Any] | None = None,
+    *,
+    target: str | None = None,
+    attempt: int = 0,
+    max_attempts: int = 4,
+    plan_only: bool = False,
+) -> Execution:
+    """An execution; `target` is a step's id, not its hash."""
+    raw = {key: msgspec.Raw(msgspec.json.encode(memo)) for key, memo in (steps or {}).items()}
+    return Execution(
+        steps=raw,
+        target=None if target is None else hash_step_id(target),
+        attempt=attempt,
+        max_attempts=max_attempts,
+        plan_only=plan_only,
+    )
+
+
+def call_async(
+    handler: Callable[[Context], Awaitable[Any]],
+    steps: Mapping[str, Any] | None = None,
+    *,
+    sent: Sent | None = None,
+    **options: Any,
+) -> Outcome:
+    """What one call of an async function ends with."""
+    state = execution(steps, **options)
+    ctx = Context(
+        event=EVENT,
+        events=[EVENT],
+        run_id="run-1",
+        attempt=options.get("attempt", 0),
+        logger=LOGGER,
+        step=Step(state, (sent or Sent()).send),
+        group=Group(state),
+    )
+
+    async def bounded() -> Outcome:
+        async with asyncio.timeout(5):
+            return await run_async(state, handler, ctx)
+
+    return asyncio.run(bounded())
+
+
+def call_sync(
+    handler: Callable[[ContextSync], Any],
+    steps: Mapping[str, Any] | None = None,
+    *,
+    sent: Sent | None = None,
+    **options: Any,
+) -> Outcome:
+    """What one call of a sync function ends with."""
+    state = execution(steps, **options)
+    ctx = ContextSync(
+        event=EVENT,
+        events=[EVENT],
+        run_id="run-1",
+        attempt=options.get("attempt", 0),
+        logger=LOGGER,
+        step=StepSync(state, (sent or Sent()).send_sync),
+        group=GroupSync(state),
+    )
+    return run_sync(state, handler, ctx)
+
+
+def ops_of(outcome: Outcome) -> list[dict[str, Any]]:
+    """The operations of an outcome that must be some."""
+    assert outcome.kind == "ops", outcome
+    decoded: list[dict[str, Any]] = msgspec.json.decode(outcome.body)
+    return decoded
+
+
+def named(outcome: Outcome) -> list[tuple[str, str]]:
+    """Each operation's kind and the user's id of its step."""
+    return [(op["op"], op["userland"]["id"]) for op in ops_of(outcome)]
+
+
+def result_of(outcome: Outcome) -> Any:
+    """The result of an outcome that must be one."""
+    assert outcome.kind == "result", outcome
+    return msgspec.json.decode(outcome.body)
+
+
+def error_of(outcome: Outcome) -> dict[str, Any]:
+    """The error of an outcome that must be one."""
+    assert outcome.kind == "error", outcome
+    decoded: dict[str, Any] = msgspec.json.decode(outcome.body)
+    return decoded

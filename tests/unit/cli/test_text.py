@@ -1,0 +1,55 @@
+"""Columns, times, errors."""
+
+from __future__ import annotations
+
+import pytest
+
+from stepwell.cli import text
+
+
+@pytest.mark.parametrize(
+    ("ms", "shown"),
+    [(None, ""), (0, "0 ms"), ("999", "999 ms"), (1_000, "1.0 s"), (59_949, "59.9 s"),
+     (60_000, "1 min 0 s"), (125_000, "2 min 5 s"), (7_200_000, "120 min 0 s")],
+)  # fmt: skip
+def test_durations(ms: int | str | None, shown: str) -> None:
+    assert text.duration(ms) == shown
+
+
+def test_columns_are_as_wide_as_their_widest_cell(capsys: pytest.CaptureFixture[str]) -> None:
+    text.print_columns(("A", "LONGER"), [("wide cell", 1), (None, "FAILED")], empty="none")
+    assert capsys.readouterr().out == (
+        "A          LONGER\n"
+        "wide cell  1\n"
+        "           FAILED\n"
+    )  # fmt: skip
+
+
+def test_no_rows_say_so_outside_the_data(capsys: pytest.CaptureFixture[str]) -> None:
+    text.print_columns(("A",), [], empty="Nothing yet.")
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err) == ("", "Nothing yet.\n")
+
+
+def test_values_cannot_move_the_cursor_of_a_terminal() -> None:
+    assert text.plain("a\x1b[2Jb\nc") == "a [2Jb c"
+
+
+@pytest.mark.parametrize(
+    ("output", "shown"),
+    [
+        ({"name": "ValueError", "message": "bad\nvalue"}, "ValueError: bad value"),
+        ({"error": {"name": "ValueError", "message": "inner"}}, "ValueError: inner"),
+        ({"message": "only this"}, "only this"),
+        ("a text", "a text"),
+        (None, ""),
+    ],
+)
+def test_errors_on_one_line(output: object, shown: str) -> None:
+    assert text.error_text(output) == shown
+
+
+def test_times_are_milliseconds() -> None:
+    assert text.parse_time_ms("1970-01-01T00:00:01.234Z") == 1_234
+    assert text.parse_time_ms(None) is None
+    assert text.parse_time_ms("") is None

@@ -1,0 +1,380 @@
+"""The calls that a worker has taken: leases, replies, repetition, bounds."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from stepwell.config import SDK_NAME
+from stepwell.connect import calls as module
+from stepwell.connect.calls import RECENT_MAX, RESEND_MS, Arrival, Calls
+from stepwell.outcome import Outcome
+from stepwell.wire.connect import (
+    SDKResponse,
+    Status,
+    WorkerRequestAckData,
+    WorkerRequestExtendLeaseData,
+)
+from tests.unit.connect.gateway import request
+
+DONE = Outcome(kind="result", body=b"1")
+
+
+def lease(payload: bytes) -> tuple[str, str]:
+    data = WorkerRequestExtendLeaseData.FromString(payload)
+    return data.request_id, data.lease_id
+
+
+def taken(*request_ids: str, now_ms: int = 0) -> Calls:
+    """Calls that run, on a socket that wants extensions every five seconds."""
+    calls = Calls()
+    calls.connected(5_000, now_ms)
+    for request_id in request_ids:
+        assert calls.came(request(request_id), now_ms) is Arrival.RUN
+    return calls
+
+
+def answered(calls: Calls, request_id: str, outcome: Outcome = DONE, now_ms: int = 0) -> bytes:
+    payload = calls.finished(request_id, outcome, now_ms)
+    assert payload is not None
+    return payload
+
+
+# --- what is sent ---
+
+
+def test_ack_repeats_the_call() -> None:
+    calls = taken("a")
+
+    ack = WorkerRequestAckData.FromString(calls.ack_of(request("a")))
+
+    assert ack == WorkerRequestAckData(
+        request_id="a",
+        account_id="account",
+        env_id="env",
+        app_id="app-id",
+        function_slug="shop-ship",
+        step_id="step",
+        system_trace_ctx=b"{}",
+        user_trace_ctx=b'{"traceparent":"00"}',
+        run_id="run-1",
+    )
+
+
+def test_absent_step_id_stays_absent() -> None:
+    ack = WorkerRequestAckData.FromString(Calls().ack_of(request("a", step_id=None)))
+
+    assert not ack.HasField("step_id")
+
+
+def test_extension_repeats_the_call_and_names_the_lease() -> None:
+    [payload] = taken("a").due_extensions(5_000)
+
+    extension = WorkerRequestExtendLeaseData.FromString(payload)
+    assert extension.lease_id == "lease-1"
+    assert (extension.request_id, extension.app_id, extension.run_id, extension.step_id) == (
+        "a",
+        "app-id",
+        "run-1",
+        "step",
+    )
+
+
+@pytest.mark.parametrize(
+    ("outcome", "status"),
+    [
+        (Outcome(kind="ops", body=b"[]"), Status.NOT_COMPLETED),
+        (Outcome(kind="result", body=b"{}"), Status.DONE),
+        (Outcome(kind="error", body=b"{}", no_retry=True), Status.ERROR),
+        (Outcome(kind="error", body=b"{}", retry_after="3"), Status.ERROR),
+    ],
+)
+def test_reply_carries_the_outcome(outcome: Outcome, status: Status) -> None:
+    reply = SDKResponse.FromString(answered(taken("a"), "a", outcome))
+
+    assert reply.status == status
+    assert reply.body == outcome.body
+    assert reply.no_retry is outcome.no_retry
+    assert (reply.retry_after if reply.HasField("retry_after") else None) == outcome.retry_after
+    assert (reply.request_id, reply.account_id, reply.env_id) == ("a", "account", "env")
+    assert (reply.app_id, reply.run_id, reply.request_version) == ("app-id", "run-1", 2)
+    assert reply.sdk_version == SDK_NAME
+    assert (reply.system_trace_ctx, reply.user_trace_ctx) == (b"{}", b'{"traceparent":"00"}')
+
+
+# --- repetition ---
+
+
+def test_running_call_that_comes_again_is_not_run_again() -> None:
+    assert taken("a").came(request("a"), 1) is Arrival.RUNNING
+
+
+def test_done_call_that_comes_again_gets_the_same_reply() -> None:
+    calls = taken("a")
+    reply = answered(calls, "a")
+
+    assert calls.came(request("a"), 1) is Arrival.DONE
+    assert calls.reply_of("a") == reply
+    calls.reply_acked("a")
+    assert calls.came(request("a"), 2) is Arrival.DONE
+    assert calls.reply_of("a") == reply
+
+
+def test_acknowledged_replies_are_remembered_for_a_while() -> None:
+    calls = taken()
+    for number in range(RECENT_MAX + 1):
+        calls.came(request(f"{number}"), 0)
+        answered(calls, f"{number}")
+        calls.reply_acked(f"{number}")
+
+    assert calls.reply_of("0") is None
+    assert calls.reply_of("1") is not None
+
+
+def test_large_acknowledged_replies_are_forgotten_sooner(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "RECENT_BYTES_MAX", 3_000)
+    calls = taken("a", "b", "c")
+    for request_id in ("a", "b", "c"):
+        answered(calls, request_id, Outcome(kind="result", body=b"x" * 1_200))
+        calls.reply_acked(request_id)
+
+    assert [calls.reply_of(request_id) is None for request_id in ("a", "b", "c")] == [
+        True,
+        False,
+        False,
+    ]
+
+
+def test_acknowledgement_of_an_unknown_reply_changes_nothing() -> None:
+    calls = taken("a")
+
+    calls.reply_acked("a")
+    calls.reply_acked("other")
+
+    assert (calls.running_count, calls.waiting_count) == (1, 0)
+
+
+# --- leases ---
+
+
+def test_each_running_call_is_extended_at_its_interval() -> None:
+    calls = taken("a")
+    calls.came(request("b"), 2_000)
+
+    assert calls.next_wakeup_ms() == 5_000
+    assert [lease(payload)[0] for payload in calls.due_extensions(5_000)] == ["a"]
+    assert calls.next_wakeup_ms() == 7_000
+    assert [lease(payload)[0] for payload in calls.due_extensions(10_000)] == ["b", "a"]
+    assert calls.due_extensions(10_001) == []
+
+
+def test_new_lease_is_used_for_the_next_extension() -> None:
+    calls = taken("a")
+
+    assert not calls.lease_answered("a", "lease-2")
+
+    assert [lease(payload) for payload in calls.due_extensions(5_000)] == [("a", "lease-2")]
+
+
+def test_unanswered_extension_is_repeated_with_the_same_lease() -> None:
+    calls = taken("a")
+    calls.due_extensions(5_000)
+
+    assert [lease(payload) for payload in calls.due_extensions(10_000)] == [("a", "lease-1")]
+
+
+def test_lost_call_is_told_once_and_left_alone() -> None:
+    calls = taken("a")
+
+    assert calls.lease_answered("a", None)
+    assert not calls.lease_answered("a", None)
+    assert not calls.lease_answered("a", "lease-2")
+    assert calls.due_extensions(5_000) == []
+    assert calls.came(request("a"), 1) is Arrival.REFUSED
+    assert calls.running_count == 1
+
+
+def test_lost_call_that_finishes_sends_no_reply() -> None:
+    calls = taken("a")
+    calls.lease_answered("a", None)
+
+    assert calls.finished("a", DONE, 1) is None
+    assert (calls.running_count, calls.waiting_count) == (0, 0)
+
+
+def test_lost_call_may_come_again_when_it_has_ended() -> None:
+    calls = taken("a")
+    calls.lease_answered("a", None)
+    calls.dropped("a")
+
+    assert calls.came(request("a"), 1) is Arrival.RUN
+
+
+def test_lease_answer_for_a_finished_call_means_nothing() -> None:
+    calls = taken("a")
+    answered(calls, "a")
+
+    assert not calls.lease_answered("a", None)
+    assert calls.waiting_count == 1
+
+
+def test_finished_call_is_not_extended() -> None:
+    calls = taken("a", "b")
+    answered(calls, "a")
+
+    assert [lease(payload)[0] for payload in calls.due_extensions(5_000)] == ["b"]
+
+
+# --- reconnects ---
+
+
+def test_new_socket_extends_everything_that_runs() -> None:
+    calls = taken("a", "b", "c")
+    calls.lease_answered("b", None)
+
+    extensions = calls.connected(2_000, 4_000)
+
+    assert [lease(payload)[0] for payload in extensions] == ["a", "c"]
+    assert calls.next_wakeup_ms() == 6_000
+
+
+def test_waiting_replies_are_sent_again_after_a_while() -> None:
+    calls = taken("a", "b")
+    first, second = answered(calls, "a", now_ms=100), answered(calls, "b", now_ms=200)
+
+    assert calls.next_wakeup_ms() == 100 + RESEND_MS
+    assert calls.due_replies(100 + RESEND_MS) == [first]
+    assert calls.due_replies(200 + RESEND_MS) == [second]
+    assert calls.due_replies(100 + 2 * RESEND_MS) == [first]
+    calls.reply_acked("a")
+    assert calls.due_replies(10**6) == [second]
+
+
+def test_new_socket_gets_the_replies_and_they_wait_again() -> None:
+    calls = taken("a")
+    reply = answered(calls, "a")
+
+    assert [waiting.payload for waiting in calls.waiting()] == [reply]
+    calls.connected(5_000, 4_000)
+
+    assert calls.due_replies(RESEND_MS) == []
+    assert calls.due_replies(4_000 + RESEND_MS) == [reply]
+
+
+def test_nothing_to_do_needs_no_wakeup() -> None:
+    assert taken().next_wakeup_ms() is None
+
+
+# --- bounds ---
+
+
+def test_calls_over_the_limit_are_refused() -> None:
+    calls = Calls(calls_max=2)
+
+    assert [calls.came(request(key), 0) for key in "abc"] == [
+        Arrival.RUN,
+        Arrival.RUN,
+        Arrival.REFUSED,
+    ]
+    answered(calls, "a")
+    assert calls.came(request("c"), 0) is Arrival.RUN
+
+
+def test_oldest_waiting_replies_go_when_there_are_too_many_bytes() -> None:
+    calls = Calls(waiting_bytes_max=2_500)
+    for key in "abc":
+        calls.came(request(key), 0)
+        answered(calls, key, Outcome(kind="result", body=b"x" * 1_000))
+
+    assert calls.evict() == ["a"]
+    assert calls.evict() == []
+    assert [reply.request_id for reply in calls.waiting()] == ["b", "c"]
+    assert calls.came(request("a"), 1) is Arrival.RUN
+
+
+def test_calls_that_end_without_an_outcome_are_forgotten() -> None:
+    calls = taken("a")
+
+    calls.dropped("a")
+    calls.dropped("a")
+
+    assert calls.running_count == 0
+    assert calls.finished("a", DONE, 1) is None
+
+
+IDS = st.sampled_from("abcd")
+
+
+class Model(RuleBasedStateMachine):
+    """Calls against the plain story of each call."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls = Calls(calls_max=3)
+        self.calls.connected(5_000, 0)
+        self.now_ms = 0
+        self.running: dict[str, bool] = {}  # request id -> lost
+        self.waiting: set[str] = set()
+        self.acked: set[str] = set()
+
+    @rule(key=IDS)
+    def come(self, key: str) -> None:
+        arrival = self.calls.came(request(key), self.now_ms)
+        if key in self.running:
+            assert arrival is (Arrival.REFUSED if self.running[key] else Arrival.RUNNING)
+        elif key in self.waiting or key in self.acked:
+            assert arrival is Arrival.DONE
+            assert self.calls.reply_of(key) is not None
+        elif len(self.running) >= 3:
+            assert arrival is Arrival.REFUSED
+        else:
+            assert arrival is Arrival.RUN
+            self.running[key] = False
+
+    @rule(key=IDS)
+    def finish(self, key: str) -> None:
+        payload = self.calls.finished(key, DONE, self.now_ms)
+        lost = self.running.pop(key, True)
+        assert (payload is None) is lost
+        if not lost:
+            self.waiting.add(key)
+
+    @rule(key=IDS)
+    def acknowledge(self, key: str) -> None:
+        self.calls.reply_acked(key)
+        if key in self.waiting:
+            self.waiting.remove(key)
+            self.acked.add(key)
+
+    @rule(key=IDS)
+    def lose(self, key: str) -> None:
+        told = self.calls.lease_answered(key, None)
+        assert told is (self.running.get(key) is False)
+        if told:
+            self.running[key] = True
+
+    @rule(ms=st.integers(0, 6_000))
+    def wait(self, ms: int) -> None:
+        self.now_ms += ms
+        extended = [lease(payload)[0] for payload in self.calls.due_extensions(self.now_ms)]
+        assert all(self.running[key] is False for key in extended)
+        for payload in self.calls.due_replies(self.now_ms):
+            assert SDKResponse.FromString(payload).request_id in self.waiting
+
+    @rule()
+    def reconnect(self) -> None:
+        extended = [lease(one)[0] for one in self.calls.connected(5_000, self.now_ms)]
+        assert sorted(extended) == sorted(key for key, lost in self.running.items() if not lost)
+
+    @invariant()
+    def counts(self) -> None:
+        assert self.calls.running_count == len(self.running)
+        assert {reply.request_id for reply in self.calls.waiting()} == self.waiting
+        due_ms = self.calls.next_wakeup_ms()
+        assert (due_ms is None) is (not self.running and not self.waiting)
+
+
+TestModel = Model.TestCase
+TestModel.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)

@@ -1,0 +1,135 @@
+"""One socket: how it is opened, and what its end looks like."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+import pytest
+from websockets.asyncio.server import serve
+from websockets.typing import Subprotocol
+
+from stepwell.connect.http import ServerUnreachable
+from stepwell.connect.link import Link, dial
+from stepwell.connect.session import Fact, Over, Phase, Session
+from stepwell.wire.connect import SUBPROTOCOL
+from tests.unit.connect.gateway import Gateway
+from tests.unit.connect.loop import on_loop
+
+if TYPE_CHECKING:
+    from websockets.asyncio.server import Request, Response, ServerConnection
+
+
+def now_ms() -> int:
+    return int(asyncio.get_running_loop().time() * 1000)
+
+
+@on_loop
+async def test_socket_speaks_the_subprotocol_without_compression() -> None:
+    async with Gateway() as gateway:
+        socket = await dial(gateway.gateway_url)
+
+        assert socket.subprotocol == SUBPROTOCOL
+        assert socket.protocol.extensions == []
+        await socket.close()
+
+
+@on_loop
+async def test_gateway_that_is_not_there_is_named() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+
+    with pytest.raises(ServerUnreachable, match=f"ws://127.0.0.1:{port}/v0/connect"):
+        await dial(f"ws://127.0.0.1:{port}/v0/connect")
+
+
+@on_loop
+async def test_server_that_is_no_gateway_is_named() -> None:
+    def refuse(connection: ServerConnection, _request: Request) -> Response:
+        return connection.respond(HTTPStatus.NOT_FOUND, "no such page")
+
+    async def never(_socket: ServerConnection) -> None:
+        raise AssertionError("refused before")
+
+    async with serve(never, "127.0.0.1", 0, process_request=refuse) as server:
+        port = next(iter(server.sockets)).getsockname()[1]
+
+        with pytest.raises(ServerUnreachable, match="404"):
+            await dial(f"ws://127.0.0.1:{port}")
+
+
+@on_loop
+async def test_end_of_the_socket_is_the_end_of_the_session() -> None:
+    facts: list[Fact] = []
+    async with Gateway() as gateway:
+        session = Session(b"hello", now_ms())
+        link = Link(
+            await dial(gateway.gateway_url),
+            session,
+            connection_id="c",
+            group="g",
+            on_fact=lambda _link, fact: facts.append(fact),
+        )
+        running = asyncio.create_task(link.run())
+        peer = await gateway.accept()
+        assert not link.is_leaving
+
+        await peer.close(1008, "connect_authentication_failed")
+        await running
+
+    assert link.is_leaving
+    assert link.close_reason == "connect_authentication_failed"
+    assert session.phase is Phase.OVER
+    with pytest.raises(ServerUnreachable, match="connect_authentication_failed"):
+        await link.ready
+    assert facts == []
+
+
+@on_loop
+async def test_session_is_woken_when_it_wants_to_be() -> None:
+    facts: list[Fact] = []
+    async with Gateway() as gateway:
+        session = Session(b"hello", now_ms() - 4_950)  # HELLO is due in 50 ms
+        link = Link(
+            await dial(gateway.gateway_url),
+            session,
+            connection_id="c",
+            group="g",
+            on_fact=lambda _link, fact: facts.append(fact),
+        )
+        running = asyncio.create_task(link.run())
+        peer = await gateway.accept()
+
+        assert await peer.closed() == (4001, "UNEXPECTED")
+        await running
+
+    assert facts == [Over(reason="the gateway said nothing")]
+    link.refuse(RuntimeError("the attempt is over"))
+    with pytest.raises(ServerUnreachable):
+        await link.ready
+
+
+@on_loop
+async def test_message_over_the_limit_ends_the_socket() -> None:
+    async def flood(socket: ServerConnection) -> None:
+        await socket.send(b"x" * (17 * 2**20))
+        await socket.wait_closed()
+
+    async with serve(flood, "127.0.0.1", 0, subprotocols=[Subprotocol(SUBPROTOCOL)]) as server:
+        port = next(iter(server.sockets)).getsockname()[1]
+        session = Session(b"hello", now_ms())
+        link = Link(
+            await dial(f"ws://127.0.0.1:{port}"),
+            session,
+            connection_id="c",
+            group="g",
+            on_fact=lambda _link, _fact: None,
+        )
+
+        await link.run()
+
+    assert session.phase is Phase.OVER
+    with pytest.raises(ServerUnreachable):
+        await link.ready

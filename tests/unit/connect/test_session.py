@@ -1,0 +1,395 @@
+"""The worker's side of the protocol on one socket, told as messages in and out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stepwell.connect.session import (
+    HELLO_WAIT_MS,
+    READY_WAIT_MS,
+    CallCame,
+    Close,
+    Draining,
+    Fact,
+    LeaseAnswered,
+    Over,
+    Phase,
+    Ready,
+    ReplyAcked,
+    Session,
+    SyncFailed,
+)
+from stepwell.wire.connect import (
+    ConnectMessage,
+    GatewayConnectionReadyData,
+    Kind,
+    WorkerReplyAckData,
+    WorkerRequestExtendLeaseAckData,
+)
+from stepwell.wire.connect import (
+    SystemError as SyncError,
+)
+from tests.unit.connect.gateway import request
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
+
+HELLO = b"the hello"
+
+
+def message(kind: int, payload: Message | bytes = b"") -> bytes:
+    raw = payload if isinstance(payload, bytes) else payload.SerializeToString()
+    return ConnectMessage(kind=kind, payload=raw).SerializeToString()  # type: ignore[arg-type]
+
+
+def ready(heartbeat: str = "10s", extend: str = "5s") -> bytes:
+    data = GatewayConnectionReadyData(heartbeat_interval=heartbeat, extend_lease_interval=extend)
+    return message(Kind.GATEWAY_CONNECTION_READY, data)
+
+
+def sent(session: Session) -> list[tuple[Kind, bytes]]:
+    """What the session has sent since the last look, as kinds and payloads."""
+    output = session.take_output()
+    if output is None:
+        return []
+    found = []
+    for data in output.messages:
+        envelope = ConnectMessage.FromString(data)
+        found.append((Kind(envelope.kind), envelope.payload))
+    return found
+
+
+def closing(session: Session) -> Close | None:
+    output = session.take_output()
+    return None if output is None else output.close
+
+
+def active(now_ms: int = 0, heartbeat: str = "10s", extend: str = "5s") -> Session:
+    """A session whose handshake is complete."""
+    session = Session(HELLO, now_ms)
+    session.receive(b"", now_ms)
+    session.receive(ready(heartbeat, extend), now_ms)
+    session.take_facts()
+    session.take_output()
+    return session
+
+
+# --- handshake ---
+
+
+def test_empty_message_is_the_hello_and_is_answered() -> None:
+    session = Session(HELLO, 0)
+    assert sent(session) == []
+
+    session.receive(b"", 10)
+
+    assert sent(session) == [(Kind.WORKER_CONNECT, HELLO)]
+    assert session.phase is Phase.AWAIT_READY
+    assert session.take_facts() == []
+
+
+def test_ready_completes_the_handshake() -> None:
+    session = Session(HELLO, 0)
+    session.receive(b"", 0)
+
+    session.receive(ready(extend="7s"), 20)
+
+    assert session.take_facts() == [Ready(extend_lease_ms=7_000)]
+    assert session.phase is Phase.ACTIVE
+
+
+@pytest.mark.parametrize(
+    ("text", "ms"),
+    [("30s", 30_000), ("2m0s", 120_000), ("", 5_000), ("0s", 5_000), ("soon", 5_000), ("1ms", 100)],
+)
+def test_advertised_interval(text: str, ms: int) -> None:
+    session = Session(HELLO, 0)
+    session.receive(b"", 0)
+
+    session.receive(ready(extend=text), 0)
+
+    assert session.take_facts() == [Ready(extend_lease_ms=ms)]
+
+
+def test_gateway_that_says_nothing_is_left() -> None:
+    session = Session(HELLO, 100)
+    assert session.next_wakeup_ms() == 100 + HELLO_WAIT_MS
+
+    session.wake(99 + HELLO_WAIT_MS)
+    assert session.take_facts() == []
+    session.wake(100 + HELLO_WAIT_MS)
+
+    assert session.take_facts() == [Over(reason="the gateway said nothing")]
+    assert closing(session) == Close(code=4001, reason="UNEXPECTED")
+    assert session.next_wakeup_ms() is None
+
+
+def test_gateway_that_does_not_become_ready_is_left() -> None:
+    session = Session(HELLO, 0)
+    session.receive(b"", 100)
+
+    session.wake(HELLO_WAIT_MS)
+    assert session.take_facts() == []
+    session.wake(100 + READY_WAIT_MS)
+
+    [over] = session.take_facts()
+    assert isinstance(over, Over)
+    assert closing(session) is not None
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [kind for kind in Kind if kind not in (Kind.GATEWAY_HELLO, Kind.GATEWAY_CLOSING)],
+)
+def test_another_first_message_ends_the_socket(kind: Kind) -> None:
+    session = Session(HELLO, 0)
+
+    session.receive(message(kind), 0)
+
+    assert session.take_facts() == [Over(reason=f"{kind.name} came before GATEWAY_HELLO")]
+    assert closing(session) == Close(code=4001, reason="UNEXPECTED")
+
+
+def test_call_before_ready_ends_the_socket() -> None:
+    session = Session(HELLO, 0)
+    session.receive(b"", 0)
+    sent(session)
+
+    session.receive(message(Kind.GATEWAY_EXECUTOR_REQUEST, request()), 0)
+
+    assert session.take_facts() == [Over(reason="a call came before CONNECTION_READY")]
+    assert closing(session) == Close(code=4001, reason="UNEXPECTED")
+
+
+@pytest.mark.parametrize("kind", [Kind.GATEWAY_HELLO, Kind.GATEWAY_HEARTBEAT, 77])
+def test_other_messages_before_ready_are_ignored(kind: int) -> None:
+    session = Session(HELLO, 0)
+    session.receive(b"", 0)
+    sent(session)
+
+    session.receive(message(kind), 0)
+
+    assert (session.take_facts(), sent(session)) == ([], [])
+    assert session.phase is Phase.AWAIT_READY
+
+
+def test_refused_apps_are_told() -> None:
+    session = Session(HELLO, 0)
+    session.receive(b"", 0)
+
+    failure = SyncError(code="function_invalid", message="function ship has no trigger")
+    session.receive(message(Kind.SYNC_FAILED, failure), 0)
+
+    assert session.take_facts() == [
+        SyncFailed(code="function_invalid", message="function ship has no trigger")
+    ]
+
+
+@pytest.mark.parametrize("greeted", [False, True])
+def test_gateway_that_closes_during_the_handshake(greeted: bool) -> None:
+    session = Session(HELLO, 0)
+    if greeted:
+        session.receive(b"", 0)
+
+    session.receive(message(Kind.GATEWAY_CLOSING), 0)
+
+    assert session.take_facts() == [Draining()]
+
+
+@pytest.mark.parametrize("phase", [Phase.AWAIT_HELLO, Phase.AWAIT_READY])
+def test_nothing_is_sent_before_the_handshake_is_complete(phase: Phase) -> None:
+    session = Session(HELLO, 0)
+    if phase is Phase.AWAIT_READY:
+        session.receive(b"", 0)
+        sent(session)
+
+    session.ack(b"a")
+    session.extend_lease(b"l")
+    session.reply(b"r")
+    session.pause()
+
+    assert sent(session) == []
+
+
+# --- active ---
+
+
+def facts_of(*data: bytes) -> list[Fact]:
+    session = active()
+    for one in data:
+        session.receive(one, 1)
+    return session.take_facts()
+
+
+def test_messages_become_facts_in_their_order() -> None:
+    lost = WorkerRequestExtendLeaseAckData(request_id="b")
+    kept = WorkerRequestExtendLeaseAckData(request_id="a", new_lease_id="lease-2")
+
+    assert facts_of(
+        message(Kind.GATEWAY_EXECUTOR_REQUEST, request("a")),
+        message(Kind.WORKER_REQUEST_EXTEND_LEASE_ACK, kept),
+        message(Kind.WORKER_REQUEST_EXTEND_LEASE_ACK, lost),
+        message(Kind.WORKER_REPLY_ACK, WorkerReplyAckData(request_id="a")),
+        message(Kind.GATEWAY_CLOSING),
+        message(Kind.GATEWAY_CLOSING),
+        message(Kind.GATEWAY_EXECUTOR_REQUEST, request("c")),
+    ) == [
+        CallCame(request=request("a")),
+        LeaseAnswered(request_id="a", lease_id="lease-2"),
+        LeaseAnswered(request_id="b", lease_id=None),
+        ReplyAcked(request_id="a"),
+        Draining(),
+        CallCame(request=request("c")),
+    ]
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        Kind.GATEWAY_HELLO,
+        Kind.GATEWAY_CONNECTION_READY,
+        Kind.SYNC_FAILED,
+        Kind.WORKER_CONNECT,
+        Kind.WORKER_STATUS,
+        16,
+        100,
+        2**31 - 1,
+    ],
+)
+def test_messages_out_of_order_and_unknown_kinds_are_ignored(kind: int) -> None:
+    session = active()
+
+    session.receive(message(kind, b"whatever"), 1)
+
+    assert (session.take_facts(), session.take_output()) == ([], None)
+    assert session.phase is Phase.ACTIVE
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\xff",
+        b"\x0a\x05ab",
+        message(Kind.GATEWAY_EXECUTOR_REQUEST, b"\x0a\x05ab"),
+        message(Kind.GATEWAY_EXECUTOR_REQUEST, b"\x0a\x02\xff\xff"),
+        message(Kind.WORKER_REPLY_ACK, b"\xff"),
+        message(Kind.WORKER_REQUEST_EXTEND_LEASE_ACK, b"\xff"),
+    ],
+)
+def test_garbage_ends_the_socket(data: bytes) -> None:
+    session = active()
+
+    session.receive(data, 1)
+
+    [over] = session.take_facts()
+    assert isinstance(over, Over)
+    close = closing(session)
+    assert close is not None
+    assert close.code == 1007
+
+
+@given(st.lists(st.binary(max_size=40), max_size=5))
+def test_no_bytes_raise(data: list[bytes]) -> None:
+    for session in (Session(HELLO, 0), active()):
+        for one in data:
+            session.receive(one, 1)
+        session.take_facts()
+        session.take_output()
+
+
+def test_what_the_worker_says_is_sent_in_its_order() -> None:
+    session = active()
+
+    session.ack(b"ack")
+    session.extend_lease(b"lease")
+    session.reply(b"reply")
+    session.pause()
+
+    assert sent(session) == [
+        (Kind.WORKER_REQUEST_ACK, b"ack"),
+        (Kind.WORKER_REQUEST_EXTEND_LEASE, b"lease"),
+        (Kind.WORKER_REPLY, b"reply"),
+        (Kind.WORKER_PAUSE, b""),
+    ]
+    assert session.take_output() is None
+
+
+# --- heartbeats ---
+
+
+def test_heartbeats_follow_the_advertised_interval() -> None:
+    session = active(1_000, heartbeat="3s")
+    assert session.next_wakeup_ms() == 4_000
+
+    session.wake(3_999)
+    assert sent(session) == []
+    session.wake(4_000)
+    assert sent(session) == [(Kind.WORKER_HEARTBEAT, b"")]
+    assert session.next_wakeup_ms() == 7_000
+
+
+def test_heartbeats_without_an_answer_end_the_socket() -> None:
+    session = active(heartbeat="10s")
+
+    session.wake(10_000)
+    session.receive(message(Kind.GATEWAY_HEARTBEAT), 10_001)
+    session.wake(20_000)
+    session.wake(30_000)
+    assert session.take_facts() == []
+    session.take_output()
+    session.wake(40_000)
+
+    assert session.take_facts() == [Over(reason="2 heartbeats were not answered")]
+    assert closing(session) == Close(code=4001, reason="UNEXPECTED")
+
+
+def test_heartbeats_go_on_while_the_gateway_drains() -> None:
+    session = active(heartbeat="10s")
+    session.receive(message(Kind.GATEWAY_CLOSING), 1)
+
+    session.wake(10_000)
+
+    assert sent(session) == [(Kind.WORKER_HEARTBEAT, b"")]
+
+
+# --- the end ---
+
+
+def test_close_follows_what_was_said_before() -> None:
+    session = active()
+    session.reply(b"reply")
+
+    session.close("WORKER_SHUTDOWN")
+
+    output = session.take_output()
+    assert output is not None
+    assert len(output.messages) == 1
+    assert output.close == Close(code=1000, reason="WORKER_SHUTDOWN")
+    assert session.phase is Phase.OVER
+
+
+def test_nothing_happens_after_the_end() -> None:
+    session = active()
+    session.lost()
+
+    session.receive(message(Kind.GATEWAY_CLOSING), 1)
+    session.receive_garbage()
+    session.reply(b"reply")
+    session.wake(10**9)
+    session.close("WORKER_SHUTDOWN")
+
+    assert (session.take_facts(), session.take_output()) == ([], None)
+
+
+def test_text_message_ends_the_socket() -> None:
+    session = active()
+
+    session.receive_garbage()
+
+    close = closing(session)
+    assert close is not None
+    assert close.code == 1007

@@ -1,0 +1,114 @@
+"""The pages for browsers: right, readable, and harmless whatever is shown on them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from stepwell.engine.rows import HistoryKind, RunStatus
+from stepwell.server.api.html import Markup, element, escaped, table
+from stepwell.server.api.page import OUTPUT_CHARS_MAX
+from tests.unit.server.api.bench import open_api
+from tests.unit.server.api.rest_v2.test_workers import INFO
+from tests.unit.server.api.rows import (
+    SHOP,
+    ended,
+    history,
+    put_event,
+    put_run,
+    run_id,
+    running,
+    step,
+    text,
+)
+from tests.unit.server.loop import on_loop
+
+if TYPE_CHECKING:
+    from stepwell.engine.rows import Write
+
+EVIL = "<script>alert(1)</script>"
+RUN = f"/runs/{text(run_id(1))}"
+
+
+@on_loop
+async def test_an_empty_server_says_what_to_do() -> None:
+    async with open_api() as api:
+        answer = await api.get("/")
+        assert (answer.status, answer.headers["content-type"]) == (200, "text/html; charset=utf-8")
+        for sentence in (b"No app yet", b"No worker is connected", b"No run yet"):
+            assert sentence in answer.body
+
+
+@on_loop
+async def test_the_overview_lists_apps_workers_and_runs() -> None:
+    async with open_api([*SHOP, put_event(), put_run(), ended()]) as api:
+        api.book.connected(INFO)
+        page = (await api.get("/")).body.decode()
+        for words in ("shop", "refund, ship", "box-7", text(run_id(1)), "completed", "1000 ms"):
+            assert words in page
+
+
+@on_loop
+async def test_pages_load_nothing_and_run_nothing() -> None:
+    async with open_api([*SHOP, put_event(), put_run()]) as api:
+        for path in ("/", RUN):
+            answer = await api.get(path)
+            policy = answer.headers["content-security-policy"]
+            assert policy.startswith("default-src 'none'; style-src 'sha256-")
+            assert "frame-ancestors 'none'" in policy
+            assert answer.headers["cache-control"] == "no-store"
+            assert b"<script" not in answer.body
+
+
+@on_loop
+async def test_a_run_shows_its_steps_and_outputs() -> None:
+    failed = history(0, HistoryKind.ATTEMPT_FAILED, step_id=f"{0:040x}", payload=b'{"m":"no"}')
+    rows: list[Write] = [*SHOP, put_event(), put_run(), running(), failed, step(attempt=1), ended()]
+    async with open_api(rows) as api:
+        page = (await api.get(RUN)).body.decode()
+        for words in ("charge", "Attempt 0", "Attempt 1", "{&quot;n&quot;:1}", "Finalization"):
+            assert words in page
+        assert "http-equiv" not in page  # it is over: nothing will change
+
+
+@on_loop
+async def test_a_run_that_goes_on_is_loaded_again() -> None:
+    async with open_api([*SHOP, put_event(), put_run(), running()]) as api:
+        assert b'<meta http-equiv="refresh" content="2">' in (await api.get(RUN)).body
+
+
+@on_loop
+async def test_nothing_that_is_shown_can_act() -> None:
+    output = ('{"x":"' + EVIL + '"}').encode()
+    rows: list[Write] = [
+        *SHOP, put_event(), put_run(), step(name=EVIL, data=output),
+        ended(status=RunStatus.FAILED, output=output),
+    ]  # fmt: skip
+    async with open_api(rows) as api:
+        assert EVIL.encode() not in (await api.get(RUN)).body
+        answer = await api.get("/runs/%3Cscript%3E")
+        assert answer.status == 400
+        assert b"<script>" not in answer.body
+
+
+@on_loop
+async def test_a_large_output_is_shown_in_part() -> None:
+    output = b'"' + b"y" * (10 * OUTPUT_CHARS_MAX) + b'"'
+    async with open_api([*SHOP, put_event(), put_run(), ended(output=output)]) as api:
+        body = (await api.get(RUN)).body
+        assert len(body) < 4 * OUTPUT_CHARS_MAX
+        assert "…".encode() in body
+
+
+@on_loop
+async def test_an_unknown_run_has_a_page_that_says_so() -> None:
+    async with open_api() as api:
+        answer = await api.get("/runs/01K7T09A4B0000000000000000")
+        assert answer.status == 404
+        assert b"There is no such run." in answer.body
+
+
+def test_text_is_escaped_and_markup_is_not() -> None:
+    assert escaped(EVIL) == "&lt;script&gt;alert(1)&lt;/script&gt;"
+    assert escaped(None) == ""
+    assert element("a", Markup("<b>"), "<", href='"x"') == '<a href="&quot;x&quot;"><b>&lt;</a>'
+    assert table(["A"], [], empty="None yet") == '<p class="none">None yet</p>'

@@ -1,0 +1,28 @@
+"""Async tests on the server's own kind of event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from typing import TYPE_CHECKING, Any
+
+import uvloop
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+TEST_WAIT_S = 15.0
+
+
+def on_loop(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
+    """Run an async test to its end; a test that hangs fails."""
+
+    @functools.wraps(test)
+    def run(*args: Any, **kwargs: Any) -> None:
+        async def bounded() -> None:
+            async with asyncio.timeout(TEST_WAIT_S):
+                await test(*args, **kwargs)
+
+        uvloop.run(bounded())
+
+    return run

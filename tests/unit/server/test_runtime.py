@@ -1,0 +1,415 @@
+"""The runtime over a real store on a real loop: gather, commit, tell; and what failures do."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pytest
+
+from stepwell.engine.partition import Partition
+from stepwell.engine.rows import RunStatus
+from stepwell.engine.turn import EngineConfig
+from stepwell.errors import Retryable, StepwellError, StoreError
+from stepwell.server.clock import SystemClock
+from stepwell.server.ids import SystemIds
+from stepwell.server.runtime import Attached, Runtime
+from stepwell.store.committer import Committer
+from stepwell.store.memory import MemoryStore
+from stepwell.wire.calls import decode_call
+from stepwell.wire.connect import GatewayExecutorRequestData
+from stepwell.wire.events import EventSeed, parse_events
+from stepwell.wire.functions import parse_register
+from stepwell.wire.ids import parse_ulid
+from tests.unit.engine.scenario import function_config, op, ops, ran, returned, step_id
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from stepwell.engine.effects import Transition
+    from stepwell.engine.inputs import Input
+    from stepwell.engine.rows import Write
+    from stepwell.store.interface import RunRecord
+
+
+class FailingStore(MemoryStore):
+    """A memory store whose commits fail while `failures` is above zero."""
+
+    failures = 0
+
+    def commit(self, writes: Sequence[Write]) -> None:
+        if self.failures:
+            self.failures -= 1
+            raise Retryable("the disk is full")
+        super().commit(writes)
+
+
+class Port:
+    """A connection: keeps the calls that were flushed."""
+
+    def __init__(self) -> None:
+        self.calls: asyncio.Queue[GatewayExecutorRequestData] = asyncio.Queue()
+        self.flushes = 0
+        self._unsent: list[bytes] = []
+
+    def send_call(self, request_id: str, payload: bytes) -> None:
+        self._unsent.append(payload)
+
+    def flush(self) -> None:
+        self.flushes += 1
+        for payload in self._unsent:
+            self.calls.put_nowait(GatewayExecutorRequestData.FromString(payload))
+        self._unsent.clear()
+
+    async def call(self) -> GatewayExecutorRequestData:
+        async with asyncio.timeout(5):
+            return await self.calls.get()
+
+
+@asynccontextmanager
+async def running(store: MemoryStore, **config: Any) -> AsyncIterator[Runtime]:
+    loop = asyncio.get_running_loop()
+    runtime = Runtime(
+        store=store,
+        committer=Committer(store, loop),
+        config=EngineConfig(**{"retry_interval_ms": 10, **config}),
+        ids=SystemIds(),
+        clock=SystemClock(),
+        loop=loop,
+    )
+    runtime.start()
+    try:
+        yield runtime
+    finally:
+        await runtime.close()
+
+
+async def sync(runtime: Runtime, *functions: dict[str, Any]) -> None:
+    body: dict[str, Any] = {
+        "appName": "shop",
+        "url": "ws://connect",
+        "functions": [function_config("shop", **each) for each in functions or ({},)],
+    }
+    await runtime.register(parse_register(msgspec.json.encode(body)))
+
+
+def attach(runtime: Runtime, connection: str = "c1", limit: int | None = None) -> Port:
+    port = Port()
+    runtime.attach(
+        Attached(
+            connection_id=connection,
+            instance_id=connection,
+            limit=limit,
+            functions=frozenset(
+                (entry.app_name, entry.slug) for entry in runtime.catalog.functions
+            ),
+            version_ms=0,
+            port=port,
+        )
+    )
+    return port
+
+
+async def send(runtime: Runtime, data: Any = None, seed: EventSeed | None = None) -> str:
+    body = msgspec.json.encode({"name": "order/paid", "data": data or {}})
+    (event_id,) = await runtime.receive_events(parse_events(body, event_bytes_max=2**23), seed)
+    return event_id
+
+
+def runs(runtime: Runtime) -> list[RunRecord]:
+    reader = runtime.reader()
+    try:
+        return reader.runs(limit=1_000)
+    finally:
+        reader.close()
+
+
+def run_test(test: Any) -> None:
+    asyncio.run(test(), debug=True)
+
+
+def test_event_becomes_a_call_and_the_result_is_stored() -> None:
+    async def story() -> None:
+        async with running(MemoryStore()) as runtime:
+            await sync(runtime)
+            port = attach(runtime)
+            event_id = await send(runtime, {"total": 12})
+            first = await port.call()
+            call = decode_call(first.request_payload)
+            assert msgspec.json.decode(call.event) == {
+                "name": "order/paid",
+                "data": {"total": 12},
+                "id": event_id,
+                "ts": msgspec.json.decode(call.event)["ts"],
+                "user": {},
+            }
+            assert first.app_name == "shop"
+            assert first.function_slug == "shop-ship"
+            assert await runtime.report(request_id=first.request_id, outcome=ran("a", {"n": 1}))
+            second = await port.call()
+            steps = decode_call(second.request_payload).steps
+            assert {key: msgspec.json.decode(value) for key, value in steps.items()} == {
+                step_id("a"): {"data": {"n": 1}}
+            }
+            assert await runtime.report(request_id=second.request_id, outcome=returned("done"))
+            (run,) = runs(runtime)
+            assert (run.status, run.output) == (RunStatus.COMPLETED, b'"done"')
+
+    run_test(story)
+
+
+def test_report_that_was_not_stored_may_come_again() -> None:
+    async def story() -> None:
+        store = FailingStore()
+        async with running(store) as runtime:
+            await sync(runtime)
+            port = attach(runtime)
+            await send(runtime)
+            first = await port.call()
+            store.failures = 1
+            with pytest.raises(StoreError):
+                await runtime.report(request_id=first.request_id, outcome=ran("a", 1))
+            assert await runtime.report(request_id=first.request_id, outcome=ran("a", 1))
+            second = await port.call()
+            assert list(decode_call(second.request_payload).steps) == [step_id("a")]
+            assert second.request_id != first.request_id
+
+    run_test(story)
+
+
+def test_event_that_was_not_stored_is_refused_and_starts_nothing() -> None:
+    async def story() -> None:
+        store = FailingStore()
+        async with running(store) as runtime:
+            await sync(runtime)
+            port = attach(runtime)
+            store.failures = 1
+            with pytest.raises(StoreError) as refused:
+                await send(runtime)
+            assert refused.value.status == 503
+            assert runs(runtime) == []
+            await send(runtime, {"second": True})
+            call = decode_call((await port.call()).request_payload)
+            assert msgspec.json.decode(call.event)["data"] == {"second": True}
+            assert len(runs(runtime)) == 1
+
+    run_test(story)
+
+
+def test_repeated_seeded_request_gives_the_same_ids_and_one_run() -> None:
+    async def story() -> None:
+        async with running(MemoryStore()) as runtime:
+            await sync(runtime)
+            seed = EventSeed(ms=1_760_000_000_000, entropy=b"\x01" * 10)
+            first, second = await asyncio.gather(send(runtime, seed=seed), send(runtime, seed=seed))
+            third = await send(runtime, seed=seed)
+            assert first == second == third
+            assert len(runs(runtime)) == 1
+
+    run_test(story)
+
+
+def test_inputs_of_one_turn_of_the_loop_are_one_commit() -> None:
+    class CountingStore(MemoryStore):
+        commits = 0
+
+        def commit(self, writes: Sequence[Write]) -> None:
+            self.commits += 1
+            super().commit(writes)
+
+    async def story() -> None:
+        store = CountingStore()
+        async with running(store) as runtime:
+            await sync(runtime)
+            port = attach(runtime)
+            before = store.commits
+            await asyncio.gather(*(send(runtime) for _ in range(50)))
+            assert store.commits == before + 1
+            assert port.flushes == 1
+            assert port.calls.qsize() == 50
+
+    run_test(story)
+
+
+def test_unknown_and_malformed_request_ids_change_nothing() -> None:
+    async def story() -> None:
+        async with running(MemoryStore()) as runtime:
+            await sync(runtime)
+            for request_id in ("", "nonsense", "0" * 26):
+                assert not await runtime.report(request_id=request_id, outcome=returned())
+                assert (
+                    runtime.extend_lease(
+                        connection_id="c1", request_id=request_id, lease_id=b"\0" * 16
+                    )
+                    is None
+                )
+                runtime.acked(connection_id="c1", request_id=request_id)
+
+    run_test(story)
+
+
+def test_call_that_was_out_at_a_stop_is_kept_for_its_worker() -> None:
+    async def story() -> None:
+        store = MemoryStore()
+        async with running(store) as runtime:
+            await sync(runtime)
+            port = attach(runtime)
+            await send(runtime)
+            call = await port.call()
+        async with running(store) as runtime:
+            again = attach(runtime)
+            lease_id = parse_ulid(call.lease_id)
+            assert runtime.extend_lease(
+                connection_id="c1", request_id=call.request_id, lease_id=lease_id
+            )
+            assert await runtime.report(request_id=call.request_id, outcome=ran("a", 1))
+            next_call = await again.call()
+            assert next_call.run_id == call.run_id
+
+    run_test(story)
+
+
+def test_call_that_was_out_at_a_stop_is_given_out_again_after_the_grace() -> None:
+    async def story() -> None:
+        store = MemoryStore()
+        async with running(store) as runtime:
+            await sync(runtime)
+            port = attach(runtime)
+            await send(runtime)
+            call = await port.call()
+        async with running(store, reconnect_grace_ms=20) as runtime:
+            again = await attach(runtime).call()
+            assert again.run_id == call.run_id
+            assert again.request_id != call.request_id
+            assert decode_call(again.request_payload).ctx.attempt == 0
+            assert not await runtime.report(request_id=call.request_id, outcome=returned(1))
+            assert await runtime.report(request_id=again.request_id, outcome=returned(2))
+            (run,) = runs(runtime)
+            assert run.output == b"2"
+
+    run_test(story)
+
+
+def test_worker_that_leaves_during_a_commit_gets_no_call() -> None:
+    async def story() -> None:
+        async with running(MemoryStore()) as runtime:
+            await sync(runtime)
+            first = attach(runtime, "c1")
+            await send(runtime)
+            call = await first.call()
+            runtime.gone("c1")  # before it acknowledged
+            second = attach(runtime, "c2")
+            again = await second.call()
+            assert again.run_id == call.run_id
+            assert first.calls.empty()
+
+    run_test(story)
+
+
+def test_too_many_waiting_inputs_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stepwell.server.runtime.INBOX_MAX", 10)
+
+    async def story() -> None:
+        async with running(MemoryStore()) as runtime:
+            await sync(runtime)
+            results = await asyncio.gather(
+                *(send(runtime) for _ in range(11)), return_exceptions=True
+            )
+            refused = [each for each in results if isinstance(each, StepwellError)]
+            assert [(each.code, each.status) for each in refused] == [("overloaded", 503)]
+            assert len(runs(runtime)) == 10
+
+    run_test(story)
+
+
+def test_input_that_makes_the_engine_raise_is_kept_and_fails_only_its_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    step = Partition.step
+
+    def broken(self: Partition, inputs: Sequence[Input], now_ms: int) -> Transition:
+        transition = step(self, inputs, now_ms)
+        if any(b"poison" in repr(each).encode() for each in inputs):
+            run_id = next(iter(self.runs), None)
+            self.at_work = run_id
+            raise AssertionError("planted")
+        return transition
+
+    async def story() -> None:
+        store = MemoryStore()
+        async with running(store) as runtime:
+            await sync(runtime)
+            port = attach(runtime)
+            await send(runtime)
+            victim = await port.call()
+            monkeypatch.setattr(Partition, "step", broken)
+            results = await asyncio.gather(
+                runtime.report(request_id=victim.request_id, outcome=ran("poison", 1)),
+                send(runtime, {"other": 1}),
+                return_exceptions=True,
+            )
+            assert isinstance(results[0], StepwellError)
+            assert results[0].code == "internal_error"
+            assert isinstance(results[1], str)
+            call = await port.call()
+            assert msgspec.json.decode(decode_call(call.request_payload).event)["data"] == {
+                "other": 1
+            }
+            assert await runtime.report(request_id=call.request_id, outcome=returned())
+            statuses = sorted(run.status for run in runs(runtime))
+            assert statuses == [RunStatus.COMPLETED, RunStatus.FAILED]
+
+    run_test(story)
+
+
+def test_step_data_too_large_to_send_is_left_for_the_sdk_to_fetch() -> None:
+    async def story() -> None:
+        async with running(MemoryStore()) as runtime:
+            await sync(runtime)
+            port = attach(runtime)
+            await send(runtime)
+            for number in range(3):
+                call = await port.call()
+                outcome = ran(f"s{number}", "x" * (2 * 2**20))
+                assert await runtime.report(request_id=call.request_id, outcome=outcome)
+            call = await port.call()
+            decoded = decode_call(call.request_payload)
+            assert decoded.ctx.use_api
+            assert decoded.steps == {}
+            assert len(call.request_payload) < 4 * 2**20
+
+    run_test(story)
+
+
+def test_sleep_wakes_by_the_clock() -> None:
+    async def story() -> None:
+        async with running(MemoryStore()) as runtime:
+            await sync(runtime)
+            port = attach(runtime)
+            await send(runtime)
+            call = await port.call()
+            nap = ops(op("Sleep", "nap", name="20ms"))
+            assert await runtime.report(request_id=call.request_id, outcome=nap)
+            woken = decode_call((await port.call()).request_payload)
+            assert msgspec.json.decode(woken.steps[step_id("nap")]) is None
+
+    run_test(story)
+
+
+def test_more_runs_than_memory_holds_all_end() -> None:
+    async def story() -> None:
+        async with running(MemoryStore(), queue_window=10) as runtime:
+            await sync(runtime)
+            for _ in range(100):
+                await send(runtime)
+            assert len(runtime._partition.runs) <= 20
+            port = attach(runtime, limit=3)
+            for _ in range(100):
+                call = await port.call()
+                assert await runtime.report(request_id=call.request_id, outcome=returned())
+            assert {run.status for run in runs(runtime)} == {RunStatus.COMPLETED}
+            assert len(runs(runtime)) == 100
+
+    run_test(story)

@@ -1,0 +1,63 @@
+"""Errors as they leave the worker."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from stepwell.errors import ConfigError, NonRetriableError, StepError, StepwellError
+from stepwell.outcome import error_outcome, is_final, stack_text
+
+
+def deep(levels: int) -> None:
+    if levels == 0:
+        raise ValueError("x" * 100_000)
+    deep(levels - 1)
+
+
+def test_error_of_a_step_keeps_its_name_and_stack() -> None:
+    outcome = error_outcome(StepError("m", "CardError", "line 1"))
+
+    assert msgspec.json.decode(outcome.body) == {
+        "code": "step_errored",
+        "message": "m",
+        "name": "CardError",
+        "stack": "line 1",
+    }
+    assert outcome.no_retry
+
+
+def test_retry_can_be_decided_by_the_caller() -> None:
+    assert not error_outcome(ConfigError("m"), no_retry=False).no_retry
+    assert error_outcome(ValueError("m"), no_retry=True).no_retry
+
+
+@pytest.mark.parametrize(
+    ("error", "final"),
+    [
+        (ValueError(), False),
+        (StepwellError("m"), False),
+        (NonRetriableError("m"), True),
+        (StepError("m"), True),
+        (ConfigError("m"), True),
+        (StepwellError("m", code="output_too_large"), True),
+        (StepwellError("m", code="output_invalid"), False),
+    ],
+)
+def test_what_is_final(error: BaseException, final: bool) -> None:
+    assert is_final(error) is final
+
+
+def test_stack_is_bounded() -> None:
+    with pytest.raises(ValueError) as caught:
+        deep(3)
+
+    text = stack_text(caught.value)
+    assert len(text) < 40_000
+    assert "in deep" in text
+
+
+def test_cause_is_part_of_the_stack() -> None:
+    error = NonRetriableError("outer", cause=KeyError("inner"))
+
+    assert "KeyError: 'inner'" in stack_text(error)
