@@ -107,7 +107,7 @@ class Soak:
                 pair[1]()
             self._revive()
             self._fault(self._random.choice(FAULTS))
-            self._pass_time(self._random.uniform(0.2, 1.5))
+            self._pass_time(self._random.uniform(0.5, 2))
 
     def _fault(self, fault: str) -> None:
         worker = self._random.choice(self._workers)

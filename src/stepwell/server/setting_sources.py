@@ -22,6 +22,12 @@ if TYPE_CHECKING:
     from stepwell.server.settings import Mode, Option
 
 CONFIG_FILE = "stepwell.toml"
+
+CLIENT_KEYS = frozenset({"base-url", "api-base-url", "event-api-base-url"})
+"""Keys of the same file that commands read which talk to a server."""
+
+_SERVICE_LINKS = ("tcp://", "udp://", "sctp://")
+"""How Kubernetes fills `STEPWELL_PORT` for a service called stepwell: not for us."""
 CLIENT_KEYS = frozenset({"base-url", "api-base-url", "event-api-base-url"})
 """Keys of the same file that only commands read which talk to a server."""
 
@@ -107,7 +113,8 @@ def _find(
         return given, option.flag
     for name in option.environment:
         text = env.get(name, "")
-        if text:  # a variable set to nothing is how shells and compose files say "not set"
+        # A variable set to nothing is how shells and compose files say "not set".
+        if text and not text.startswith(_SERVICE_LINKS):
             return text.split(",") if option.many else text, name
     for flag in option.flags:
         key = flag.removeprefix("--")
@@ -154,7 +161,7 @@ def _read_file(named: Any, env: Mapping[str, str], cwd: Path) -> tuple[dict[str,
         flag.removeprefix("--")
         for option in (*options().values(), *WITHOUT_MEANING)
         for flag in option.flags
-    }
+    } | CLIENT_KEYS
     spelled = {key.replace("_", "-"): value for key, value in file.items()}
     for key in spelled:
         if key not in known | CLIENT_KEYS:

@@ -39,7 +39,7 @@ SLOW_COMMITS: Final = 2
 HOLD_FIRST_S: Final = 2.0
 HOLD_MAX_S: Final = 60.0
 """How long commits stay in the thread before the loop is tried again. Twice as long each time that
-the trial fails within `HOLD_MAX_S`, so a disk that stalls now and then costs two stalls a minute."""
+a trial fails within `HOLD_MAX_S`, so a disk that stalls now and then costs two stalls a minute."""
 
 BUCKETS_S: Final = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0)
 """Upper bounds of the counts in `CommitStats.durations`; one more count is for what took longer."""

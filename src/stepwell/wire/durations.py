@@ -24,17 +24,20 @@ DURATION_MS_MAX: Final = 2**53
 _TEXT_CHARS_MAX = 100
 _INSTANT_CHARS_MIN = 10  # A shorter text is a duration.
 
+_US_NS = 1_000
+_MS_NS = 1_000 * _US_NS
+_S_NS = 1_000 * _MS_NS
 _UNIT_NS = {
     "ns": 1,
-    "us": 1_000,
-    "µs": 1_000,  # the micro sign
-    "μs": 1_000,  # the Greek letter
-    "ms": 1_000_000,
-    "s": 1_000_000_000,
-    "m": 60 * 1_000_000_000,
-    "h": 3_600 * 1_000_000_000,
-    "d": 86_400 * 1_000_000_000,
-    "w": 604_800 * 1_000_000_000,
+    "us": _US_NS,
+    "µs": _US_NS,  # the micro sign
+    "μs": _US_NS,  # the Greek letter
+    "ms": _MS_NS,
+    "s": _S_NS,
+    "m": 60 * _S_NS,
+    "h": 3_600 * _S_NS,
+    "d": 86_400 * _S_NS,
+    "w": 604_800 * _S_NS,
 }
 _PART = r"(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:ns|us|µs|μs|ms|s|m|h|d|w)"
 _DURATION = re.compile(rf"([+-]?)((?:{_PART})+|0)")
@@ -85,7 +88,7 @@ def parse_duration_ms(text: str) -> int:
         total_ns += int(whole or "0") * unit_ns
         if fraction:
             total_ns += int(fraction) * unit_ns // 10 ** len(fraction)
-    total_ms = total_ns // 1_000_000
+    total_ms = total_ns // _MS_NS
     if total_ms > DURATION_MS_MAX:
         raise WireError(f"{quoted(text)} is too long a time", code="duration_invalid")
     return -total_ms if found[1] == "-" else total_ms

@@ -10,7 +10,7 @@ import stage
 from inngest.connect import connect
 
 client = inngest.Inngest(app_id=stage.APP)
-BODY_S_MAX = 0.06
+BODY_S_MAX = 0.2
 
 
 def event(name: str) -> inngest.TriggerEvent:

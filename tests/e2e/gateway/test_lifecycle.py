@@ -133,6 +133,12 @@ async def test_tcp_that_ends_without_a_close_frame_is_unexpected() -> None:
 async def test_a_drain_asks_workers_to_move_and_ends_those_that_stay() -> None:  # 36, 37
     clock = ManualClock()
     async with open_bench(clock=clock) as bench, bench.worker() as stays, bench.worker() as moves:
+        port = bench.runtime.attached[stays.connection_id].port
+        port.send_call("in flight", b"call")
+        port.flush()
+        await stays.receive_kind(Kind.GATEWAY_EXECUTOR_REQUEST)
+        await stays.send(ack("in flight"), HEARTBEAT)
+        await stays.receive_kind(Kind.GATEWAY_HEARTBEAT)
         bench.gateway.begin_drain()
         bench.gateway.begin_drain()
         for worker in (stays, moves):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from typing import TYPE_CHECKING, Any, Self
 
 from aiohttp import web
@@ -58,8 +58,9 @@ class Peer:
                 data = await self._socket.recv()
                 assert isinstance(data, bytes)
                 message = ConnectMessage.FromString(data)
-                if message.kind != Kind.WORKER_HEARTBEAT:
-                    return Kind(message.kind), message.payload
+                kind = Kind(message.kind)
+                if kind is not Kind.WORKER_HEARTBEAT:
+                    return kind, message.payload
 
     async def expect(self, kind: Kind) -> bytes:
         received, payload = await self.receive()
@@ -118,12 +119,12 @@ class Peer:
     async def closed(self) -> tuple[int, str]:
         """Code and reason of the worker's close frame, whatever comes before it."""
         async with asyncio.timeout(WAIT_S):
-            try:
+            with suppress(ConnectionClosed):
                 while True:
                     await self._socket.recv()
-            except ConnectionClosed as closed:
-                assert closed.rcvd is not None, "the worker ended TCP without a close frame"
-                return closed.rcvd.code, closed.rcvd.reason
+        frame = self._socket.protocol.close_rcvd
+        assert frame is not None, "the worker ended TCP without a close frame"
+        return frame.code, frame.reason
 
 
 class Gateway:
@@ -131,12 +132,14 @@ class Gateway:
 
     Attributes:
         starts: The start requests, with their headers.
+        asked: Set by the first of them.
         start_statuses: What start requests are answered with, in turn; then 200.
         state: What `GET /v0/runs/...` answers, by the end of the path.
     """
 
     def __init__(self) -> None:
         self.starts: list[tuple[StartRequest, dict[str, str]]] = []
+        self.asked = asyncio.Event()
         self.start_statuses: list[int] = []
         self.flush_statuses: list[int] = []
         self.flushed: asyncio.Queue[SDKResponse] = asyncio.Queue()
@@ -180,6 +183,7 @@ class Gateway:
 
     async def _start(self, request: web.Request) -> web.Response:
         self.starts.append((StartRequest.FromString(await request.read()), dict(request.headers)))
+        self.asked.set()
         status = self.start_statuses.pop(0) if self.start_statuses else 200
         if status != 200:
             return web.Response(status=status, text="Authentication failed")

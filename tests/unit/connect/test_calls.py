@@ -94,7 +94,7 @@ def test_extension_repeats_the_call_and_names_the_lease() -> None:
 def test_reply_carries_the_outcome(outcome: Outcome, status: Status) -> None:
     reply = SDKResponse.FromString(answered(taken("a"), "a", outcome))
 
-    assert reply.status == status
+    assert Status(reply.status) is status
     assert reply.body == outcome.body
     assert reply.no_retry is outcome.no_retry
     assert (reply.retry_after if reply.HasField("retry_after") else None) == outcome.retry_after

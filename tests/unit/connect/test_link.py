@@ -19,7 +19,8 @@ from tests.unit.connect.gateway import Gateway
 from tests.unit.connect.loop import on_loop
 
 if TYPE_CHECKING:
-    from websockets.asyncio.server import Request, Response, ServerConnection
+    from websockets.asyncio.server import ServerConnection
+    from websockets.http11 import Request, Response
 
 
 def now_ms() -> int:

@@ -8,13 +8,13 @@ import signal
 import threading
 from typing import TYPE_CHECKING
 
-import pytest
-
 from stepwell.connect.signals import on_signals
 from tests.unit.connect.loop import on_loop
 
 if TYPE_CHECKING:
     from types import FrameType
+
+    import pytest
 
 USR1, USR2 = signal.SIGUSR1, signal.SIGUSR2
 

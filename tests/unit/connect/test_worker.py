@@ -50,7 +50,7 @@ async def test_call_for_an_unknown_function_is_answered_with_an_error() -> None:
 
         await peer.expect_ack()
         reply = await peer.expect_reply()
-        assert reply.status == Status.ERROR
+        assert Status(reply.status) is Status.ERROR
         assert json.loads(reply.body)["code"] == "function_not_found"
         assert not reply.no_retry
 
@@ -486,8 +486,7 @@ async def test_second_close_does_not_wait(caplog: pytest.LogCaptureFixture) -> N
 async def test_close_before_the_first_connection_ends_at_once() -> None:
     async with story(declared(total)) as told:
         told.gateway.start_statuses = [503] * 1_000
-        while not told.gateway.starts:
-            await asyncio.sleep(0)
+        await told.gateway.asked.wait()
 
         await told.worker.close(wait=True)
 

@@ -257,6 +257,10 @@ def test_a_bad_type_in_an_array_is_named() -> None:
     assert error.message.endswith("(event 2 of 2)")
 
 
+def test_the_only_event_of_an_array_needs_no_place() -> None:
+    assert refusal(b'[{"name":""}]').message == "event name is empty"
+
+
 def test_an_array_of_other_things_is_refused() -> None:
     assert refusal(b'[{"name":"a"},1]').code == "event_invalid"
     assert refusal(b'[[{"name":"a"}]]').code == "event_invalid"
@@ -306,6 +310,12 @@ def test_seed_counter_wraps_without_touching_the_rest() -> None:
     assert seeded_event_id(seed, 2)[-4:] == b"\x00\x00\x00\x01"
 
 
+def test_seed_may_name_the_last_time_of_a_ulid() -> None:
+    assert parse_seed(" 281474976710655,AAECAwQFBgcICQ== ") == EventSeed(
+        ms=2**48 - 1, entropy=bytes(range(10))
+    )
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -318,6 +328,7 @@ def test_seed_counter_wraps_without_touching_the_rest() -> None:
         "-1,AAECAwQFBgcICQ==",
         "1.5,AAECAwQFBgcICQ==",
         "281474976710656,AAECAwQFBgcICQ==",
+        "1760000000000,AAECAwQFBgcI CQ==",
         "9999999999999999999,AAECAwQFBgcICQ==",
         "\u0661,AAECAwQFBgcICQ==",
         "1760000000000,AAECAwQFBg-_CQ==",

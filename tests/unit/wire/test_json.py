@@ -85,6 +85,11 @@ def test_decode_refuses(raw: bytes | str) -> None:
     assert caught.value.status == 400
 
 
+def test_parts_that_stay_bytes_are_text() -> None:
+    with pytest.raises(WireError, match="UTF-8"):
+        json.decode_with(RAWS, b'{"a":"\xff"}')
+
+
 def test_wrong_type_is_refused_with_its_place() -> None:
     with pytest.raises(WireError, match=r"at `\$\[1\]`"):
         json.decode_with(msgspec.json.Decoder(list[int]), b"[1,1.5]")
@@ -99,6 +104,7 @@ def test_wrong_type_is_refused_with_its_place() -> None:
         b'["' + b'\\"[' * 10_000 + b'"]',
         b'["\\\\","' + b"[" * 300 + b'"]',
         b'{"' + b"[" * 300 + b'":"' + b"{" * 300 + b'"}',
+        b"[" + b'"[",' * 300 + b"1]",
     ],
 )
 def test_depth_up_to_the_limit_is_read(raw: bytes) -> None:
@@ -123,6 +129,15 @@ def test_a_bomb_is_refused(raw: bytes) -> None:
         json.decode(raw)
 
     assert caught.value.code == "invalid_json"
+
+
+def test_siblings_do_not_add_up_and_do_not_hide_the_depth() -> None:
+    wide = b"[" + b"[]," * 1_000 + b"{}]"
+    deep = b"[[]," * json.DEPTH_MAX + b"[]" + b"]" * json.DEPTH_MAX
+
+    assert len(json.decode(wide)) == 1_001
+    with pytest.raises(WireError, match="256"):
+        json.decode(deep)
 
 
 def test_depth_holds_for_parts_that_stay_bytes() -> None:

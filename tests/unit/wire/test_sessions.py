@@ -34,6 +34,8 @@ def kept(meta: Any) -> Any:
         ({"sessions": {}, "propagated_sessions": {"a": "1"}}, {"a": "1"}),
         ({"sessions": {"é" * 64: "x" * 512}}, {"é" * 64: "x" * 512}),
         ({"sessions": {"a": "1"}, "other": [1]}, {"a": "1"}),
+        ({"sessions": dict.fromkeys("abcde", "1")}, dict.fromkeys("abcde", "1")),
+        ({"sessions": dict.fromkeys("abcde", "1") | {"f": None}}, dict.fromkeys("abcde", "1")),
     ],
 )
 def test_sessions_that_are_kept(meta: Any, sessions: dict[str, str]) -> None:

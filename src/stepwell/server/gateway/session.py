@@ -67,6 +67,9 @@ CLOSE_WAIT_MS = 2_000
 MESSAGE_BYTES_MAX = 8 * 2**20
 """A step's output and its input, 4 MiB each."""
 
+DRAIN_IDLE_MS = 1_000
+"""How long a worker without calls may stay when the gateway leaves: enough to leave by itself."""
+
 HELD_MESSAGES_MAX = 64
 HELD_BYTES_MAX = MESSAGE_BYTES_MAX
 """What a worker may send while its apps are registered; more is dropped, and it sends it again."""
@@ -296,14 +299,19 @@ class Session:
     # --- the ends of a connection ---
 
     def begin_drain(self, now_ms: int) -> None:
-        """The gateway is leaving: no more calls; the worker has `drain_wait_ms` to move."""
+        """The gateway is leaving: no more calls; the worker has `drain_wait_ms` to move.
+
+        One that has nothing left in flight is ended sooner: it loses nothing by it.
+        """
         if self._phase is Phase.HANDSHAKING:
             self.shut(now_ms)
         elif self._phase < Phase.DISCONNECTING and self._drain_until_ms is None:
             self._drain_until_ms = now_ms + self._config.drain_wait_ms
             self._phase = Phase.DRAINING
+            self._forget_unacknowledged()
             self._facts.append(Paused())
             self._send(Kind.GATEWAY_CLOSING)
+            self._hurry_if_idle(now_ms)
 
     def shut(self, now_ms: int) -> None:
         """The gateway ends now: close, with the reason on which every SDK comes back."""
@@ -448,8 +456,7 @@ class Session:
             return
         self._paused = True
         self._phase = Phase.DRAINING
-        # Calls that were not acknowledged go to another worker, so they are not in flight here.
-        self._calls = {request_id: True for request_id, acked in self._calls.items() if acked}
+        self._forget_unacknowledged()
         self._facts.append(Paused())
 
     # --- endings ---
@@ -481,8 +488,18 @@ class Session:
         self._end = True
         self._deadline_ms = now_ms + CLOSE_WAIT_MS
 
+    def _forget_unacknowledged(self) -> None:
+        """Calls that were not acknowledged go to another worker: they are not in flight here."""
+        self._calls = {request_id: True for request_id, acked in self._calls.items() if acked}
+
+    def _hurry_if_idle(self, now_ms: int) -> None:
+        """Shorten the drain of a worker that has nothing in flight."""
+        if self._drain_until_ms is not None and not self._calls and not self._uncommitted:
+            self._drain_until_ms = min(self._drain_until_ms, now_ms + DRAIN_IDLE_MS)
+
     def _reply_settled(self, now_ms: int) -> None:
         self._uncommitted -= 1
+        self._hurry_if_idle(now_ms)
         leaving = self._phase is Phase.DISCONNECTING and not self._close_sent
         if leaving and not self._uncommitted:
             self._answer_close(now_ms)

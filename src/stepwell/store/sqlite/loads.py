@@ -27,6 +27,7 @@ class Loads:
     def __init__(self, connection: apsw.Connection, path: Path) -> None:
         self._connection = connection
         self._path = path
+        self._read = connection.cursor().execute
 
     def load_catalog(self) -> tuple[list[PutApp], list[PutFunction]]:
         apps = [
@@ -127,8 +128,10 @@ class Loads:
             queued_score,
             wake_at_ms,
             state,
+            history_count,
+            has_steps,
         ) = row
-        ((history_count,),) = self._query("history_count", run_id)
+        refs = self._query("step_refs", run_id) if has_steps else ()
         return RunImage(
             run_id=RunId(run_id),
             function_no=function_no,
@@ -138,16 +141,13 @@ class Loads:
             queued_score=queued_score,
             wake_at_ms=wake_at_ms,
             state=state,
-            steps=tuple(
-                StepRef(step_text(step_id), data_bytes)
-                for step_id, data_bytes in self._query("step_refs", run_id)
-            ),
+            steps=tuple(StepRef(step_text(step_id), data_bytes) for step_id, data_bytes in refs),
             history_count=history_count,
         )
 
     def _query(self, name: str, *values: object) -> list[tuple[Any, ...]]:
         """All rows of a statement; nothing stays open, so the log can always be restarted."""
         try:
-            return self._connection.execute(LOAD_SQL[name], values).fetchall()
+            return self._read(LOAD_SQL[name], values).fetchall()
         except apsw.Error as error:
             raise store_error(error, self._path) from error

@@ -41,6 +41,7 @@ class SqliteReader:
     def __init__(self, connection: apsw.Connection, path: Path) -> None:
         self._connection = connection
         self._path = path
+        self._read = connection.cursor().execute
 
     def event(self, event_id: EventId) -> EventRecord | None:
         rows = self._query("event", event_id)
@@ -206,7 +207,7 @@ class SqliteReader:
 
     def _query(self, name: str, *values: object) -> list[tuple[Any, ...]]:
         try:
-            return self._connection.execute(READ_SQL[name], values).fetchall()
+            return self._read(READ_SQL[name], values).fetchall()
         except apsw.Error as error:
             raise store_error(error, self._path) from error
 

@@ -16,8 +16,8 @@ from stepwell.store.sqlite.connections import (
 from stepwell.store.sqlite.directory import DataDirectory
 from stepwell.store.sqlite.failures import store_error
 from stepwell.store.sqlite.loads import Loads
-from stepwell.store.sqlite.schema import migrate
 from stepwell.store.sqlite.reader import SqliteReader
+from stepwell.store.sqlite.schema import migrate
 from stepwell.store.sqlite.writes import COMMIT_SQL, Writes
 
 if TYPE_CHECKING:

@@ -23,6 +23,7 @@ from stepwell.server.gateway.facts import (
     SyncWanted,
 )
 from stepwell.server.gateway.session import (
+    DRAIN_IDLE_MS,
     CALLS_TRACKED_MAX,
     CLOSE_WAIT_MS,
     HELD_BYTES_MAX,
@@ -603,8 +604,12 @@ def test_a_socket_that_is_turned_away_gets_no_hello() -> None:
 # --- the gateway leaves ---
 
 
-def test_a_drain_tells_the_worker_and_waits_for_it() -> None:  # 36
+def test_a_drain_tells_the_worker_and_waits_for_its_calls() -> None:  # 36
     story = ready()
+    story.session.send_call(REQUEST_ID, b"call")
+    story.output()
+    story.send(ack())
+    story.facts()
     story.session.begin_drain(story.now_ms)
     story.session.begin_drain(story.now_ms)
     assert story.facts() == [Paused()]
@@ -616,6 +621,33 @@ def test_a_drain_tells_the_worker_and_waits_for_it() -> None:  # 36
     story.wait(1)
     assert story.close() == GOING_AWAY
     assert story.facts() == [Gone(reason="GATEWAY_DRAINING")]
+
+
+@pytest.mark.parametrize("unacknowledged", [False, True])
+def test_a_drain_soon_ends_a_worker_without_calls(unacknowledged: bool) -> None:
+    story = ready()
+    if unacknowledged:
+        story.session.send_call(REQUEST_ID, b"call")
+    story.session.begin_drain(story.now_ms)
+    story.output()
+    story.wait(DRAIN_IDLE_MS - 1)
+    assert story.output() is None
+    story.wait(1)
+    assert story.close() == GOING_AWAY
+
+
+def test_a_drain_soon_ends_a_worker_whose_last_reply_is_stored() -> None:
+    story = ready()
+    story.session.send_call(REQUEST_ID, b"call")
+    story.send(ack())
+    story.session.begin_drain(story.now_ms)
+    story.send(reply())
+    story.output()
+    story.wait(DRAIN_IDLE_MS)
+    assert story.output() is None  # the reply is not stored yet
+    story.session.reply_committed(REQUEST_ID, story.now_ms)
+    story.wait(DRAIN_IDLE_MS)
+    assert story.close() == GOING_AWAY
 
 
 def test_a_draining_worker_is_served() -> None:  # 37

@@ -11,10 +11,12 @@ SELECT no, function_id, app_name, slug, version, config, created_at_ms, archived
 FROM function ORDER BY no;
 
 -- name: live_run
--- A live run without its steps.
+-- A live run, the next number in its history, and whether it has steps.
 SELECT
     run.run_id, run.function_no, run.event_id, run.status, run.started_after_ms,
-    live.queued_score, live.wake_at_ms, live.state
+    live.queued_score, live.wake_at_ms, live.state,
+    (SELECT coalesce(max(seq), -1) + 1 FROM history WHERE history.run_id = live.run_id),
+    EXISTS (SELECT 1 FROM step WHERE step.run_id = live.run_id)
 FROM live JOIN run USING (run_id)
 WHERE live.run_id = ?1;
 
@@ -22,7 +24,9 @@ WHERE live.run_id = ?1;
 -- The queue of a function behind a place in it.
 SELECT
     run.run_id, run.function_no, run.event_id, run.status, run.started_after_ms,
-    live.queued_score, live.wake_at_ms, live.state
+    live.queued_score, live.wake_at_ms, live.state,
+    (SELECT coalesce(max(seq), -1) + 1 FROM history WHERE history.run_id = live.run_id),
+    EXISTS (SELECT 1 FROM step WHERE step.run_id = live.run_id)
 FROM live JOIN run USING (run_id)
 WHERE live.function_no = ?1 AND live.queued_score IS NOT NULL
     AND (live.queued_score, live.run_id) > (?2, ?3)
@@ -32,7 +36,9 @@ ORDER BY live.queued_score, live.run_id LIMIT ?4;
 -- What is due up to a time, behind a place in that order.
 SELECT
     run.run_id, run.function_no, run.event_id, run.status, run.started_after_ms,
-    live.queued_score, live.wake_at_ms, live.state
+    live.queued_score, live.wake_at_ms, live.state,
+    (SELECT coalesce(max(seq), -1) + 1 FROM history WHERE history.run_id = live.run_id),
+    EXISTS (SELECT 1 FROM step WHERE step.run_id = live.run_id)
 FROM live JOIN run USING (run_id)
 WHERE live.wake_at_ms IS NOT NULL AND live.wake_at_ms <= ?1
     AND (live.wake_at_ms, live.run_id) > (?2, ?3)
@@ -41,10 +47,6 @@ ORDER BY live.wake_at_ms, live.run_id LIMIT ?4;
 -- name: step_refs
 -- The steps of a run with their sizes, in order; the data is not read.
 SELECT step_id, length(data) FROM step WHERE run_id = ?1 ORDER BY position;
-
--- name: history_count
--- The next number in a run's history.
-SELECT coalesce(max(seq), -1) + 1 FROM history WHERE run_id = ?1;
 
 -- name: queued_functions
 -- Functions with a queue: one look-up in the index for each.
