@@ -1,6 +1,6 @@
 """Workers are killed at each point of a call's way, and others take over.
 
-Thirteen kills by signal and three by the step itself; three with the official worker. The grace
+Sixteen kills by signal and three by the step itself; three with the official worker. The grace
 for a lost worker is a second here, unless a test needs to tell it from giving a call away at once.
 """
 
@@ -94,7 +94,7 @@ def test_before_the_acknowledgement(tmp_path: Path) -> None:
     with Scene(tmp_path, "--connect-reconnect-grace", "300") as scene:
         raw = scene.raw_worker("hold")
         event_id = scene.send("ship", gate="gate")
-        poll(lambda: bool(scene.stage.ran("raw call")), "the request", timeout_s=10)
+        _calls_came(scene, 1)
 
         raw.kill()
 
@@ -102,6 +102,24 @@ def test_before_the_acknowledgement(tmp_path: Path) -> None:
         scene.worker()
         scene.stage.open("gate")
         scene.completed_once(event_id, "pack", "send")  # long before the grace is over
+
+
+def test_three_times_before_the_acknowledgement(tmp_path: Path) -> None:
+    with Scene(tmp_path, "--retry-interval", "0.3") as scene:
+        event_id = ""
+        for losses in (1, 2, 3):
+            raw = scene.raw_worker("hold")
+            event_id = event_id or scene.send("ship", gate="gate")
+            _calls_came(scene, losses)
+            raw.kill()
+        assert len({call["request"] for call in scene.stage.ran("raw call")}) == 3
+
+        scene.worker()
+
+        scene.stage.open("gate")
+        scene.completed_once(event_id, "pack", "send")
+        (body,) = scene.bodies("pack", scene.api.run_id(event_id))
+        assert body["attempt"] == 1, "the call may be what kills its workers"
 
 
 def test_after_the_acknowledgement(tmp_path: Path) -> None:
@@ -187,8 +205,7 @@ def test_a_late_reply_is_acknowledged_and_changes_nothing(tmp_path: Path) -> Non
         raw.signal(signal.SIGSTOP)
 
         scene.worker()  # gets the call when the lease is over
-        scene.stage.open("gate")
-        scene.completed_once(event_id, "pack", "send")
+        scene.stage.reached("gate")
         (run,) = scene.api.runs_of(event_id)
         scene.stage.open("late")
         raw.signal(signal.SIGCONT)
@@ -196,7 +213,9 @@ def test_a_late_reply_is_acknowledged_and_changes_nothing(tmp_path: Path) -> Non
         (acked,) = wait_for(lambda: scene.stage.ran("raw reply ack") or None, "its answer")
         (call,) = scene.stage.ran("raw call")
         assert (acked["request"], call["run"]) == (call["request"], run["run_id"])
-        assert scene.api.runs_of(event_id) == [run]
+        assert scene.api.runs_of(event_id) == [run], "the run goes on with the other worker"
+        scene.stage.open("gate")
+        scene.completed_once(event_id, "pack", "send")
 
 
 def test_a_step_that_kills_its_process_ends_in_failure(tmp_path: Path) -> None:
@@ -214,3 +233,7 @@ def test_a_step_that_kills_its_process_ends_in_failure(tmp_path: Path) -> None:
         scene.worker()
         assert len(scene.bodies("exit", scene.api.run_id(event_id))) == 3
         assert scene.api.workers(status="READY"), "a fourth worker lives"
+
+
+def _calls_came(scene: Scene, count: int) -> None:
+    poll(lambda: len(scene.stage.ran("raw call")) == count, "the request", timeout_s=10)

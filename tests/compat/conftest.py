@@ -45,7 +45,9 @@ def api(dev: ServerProcess) -> Api:
 
 
 @pytest.fixture(scope="module")
-def stage(request: pytest.FixtureRequest, sdk: Sdk, tmp_path_factory: pytest.TempPathFactory) -> Stage:
+def stage(
+    request: pytest.FixtureRequest, sdk: Sdk, tmp_path_factory: pytest.TempPathFactory
+) -> Stage:
     """The directory that the scenario shares with its app."""
     name = request.module.__name__.rpartition(".")[2]
     return Stage(tmp_path_factory.mktemp(f"{name}-{sdk.name}"))

@@ -27,9 +27,7 @@ def test_a_non_retriable_error_in_a_step_fails_the_run(
     assert len(stage.ran("refuse")) == 1
 
 
-def test_retry_after_is_obeyed(
-    api: Api, app_id: str, worker: WorkerProcess, stage: Stage
-) -> None:
+def test_retry_after_is_obeyed(api: Api, app_id: str, worker: WorkerProcess, stage: Stage) -> None:
     assert api.completed(api.send(f"{app_id}/later")) == 1
 
     first, second = stage.ran("call")

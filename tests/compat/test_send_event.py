@@ -21,9 +21,7 @@ def test_send_event_starts_a_run_for_each_event(
     assert (step.name, step.status) == ("notify", "COMPLETED")
 
 
-def test_the_client_sends_from_within_a_step(
-    api: Api, app_id: str, worker: WorkerProcess
-) -> None:
+def test_the_client_sends_from_within_a_step(api: Api, app_id: str, worker: WorkerProcess) -> None:
     (sent,) = api.completed(api.send(f"{app_id}/relay"))
 
     assert api.completed(sent) == 3

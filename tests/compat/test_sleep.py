@@ -10,9 +10,7 @@ if TYPE_CHECKING:
     from tests.compat.worker import WorkerProcess
 
 
-def test_sleep_goes_on_after_the_duration(
-    api: Api, app_id: str, worker: WorkerProcess
-) -> None:
+def test_sleep_goes_on_after_the_duration(api: Api, app_id: str, worker: WorkerProcess) -> None:
     event_id = api.send(f"{app_id}/nap")
 
     before, after = api.completed(event_id)

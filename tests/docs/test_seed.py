@@ -111,7 +111,10 @@ def dev(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
 @pytest.mark.parametrize("snippet", SNIPPETS, ids=lambda snippet: snippet.name)
 @pytest.mark.parametrize(
     "sdk",
-    [pytest.param(OFFICIAL, id="official", marks=pytest.mark.compat), pytest.param(OURS, id="ours")],
+    [
+        pytest.param(OFFICIAL, id="official", marks=pytest.mark.compat),
+        pytest.param(OURS, id="ours"),
+    ],
 )
 def test_the_function_of_the_block_runs(
     dev: ServerProcess, snippet: Snippet, sdk: Sdk, tmp_path: Path

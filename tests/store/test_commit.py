@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -471,3 +472,17 @@ def test_ids_at_the_ends_of_their_range_are_ids(store: Store, reader: Reader, st
     assert [run.run_id for run in reader.runs(function_nos=[1], limit=9)] == ends[::-1]
     assert [bytes(event.event_id) for event in reader.events(limit=9)] == ends[::-1]
     assert [run.run_id for run in store.scan_due(until_ms=0, after=None, limit=9)] == ends
+
+
+def test_store_is_used_by_one_thread_after_another(
+    store: Store, reader: Reader, story: Story
+) -> None:
+    """As the committer does it, on the loop's thread and in its own."""
+    run_id, intake = story.intake()
+    store.commit(intake)
+    for position in range(3):
+        with ThreadPoolExecutor(1) as thread:
+            thread.submit(store.commit, story.report(run_id, position)).result()
+            thread.submit(store.idle).result()
+        (image,) = store.load_runs([run_id])
+        assert len(image.steps) == len(reader.steps(run_id)) == position + 1

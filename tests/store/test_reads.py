@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from stepwell.engine.rows import PutEvent, PutRun, RunStatus
+from stepwell.store.sqlite.reader import MERGE_ROWS
 from stepwell.wire.ids import EventId, RunId, ulid_bytes
 
 if TYPE_CHECKING:
@@ -23,8 +24,12 @@ FUNCTIONS = (1, 2, 300)
 STATUSES = (RunStatus.SCHEDULED, RunStatus.RUNNING, RunStatus.COMPLETED, RunStatus.FAILED)
 
 
-def put_runs(store: Store, story: Story, count: int = 120) -> list[PutRun]:
-    """Store runs of all functions and statuses, several in a millisecond; in order of id."""
+def put_runs(store: Store, story: Story, count: int = 300) -> list[PutRun]:
+    """Store runs of all functions and statuses, several in a millisecond; in order of id.
+
+    Of each function and status there are more than SQLite's reader reads of a range at a time.
+    """
+    assert count > MERGE_ROWS * len(FUNCTIONS) * len(STATUSES)
     kinds = itertools.cycle(itertools.product(FUNCTIONS, STATUSES, range(2)))
     rows: list[PutRun] = []
     for number, (function_no, status, _) in zip(range(count), kinds, strict=False):

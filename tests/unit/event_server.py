@@ -33,6 +33,7 @@ class EventServer:
 
     def __init__(self) -> None:
         self.posts: list[Post] = []
+        self.came = threading.Event()
         self.answers: list[tuple[int, Any, dict[str, str]] | None] = []
         self.url = ""
         self._loop = asyncio.new_event_loop()
@@ -63,6 +64,7 @@ class EventServer:
     async def _post(self, request: web.Request) -> web.StreamResponse:
         events = msgspec.json.decode(await request.read())
         self.posts.append(Post(request.raw_path, dict(request.headers), events))
+        self.came.set()
         number = len(self.posts)
         if not self.answers:
             ids = [f"id-{number}-{place}" for place in range(len(events))]

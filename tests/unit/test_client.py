@@ -105,8 +105,7 @@ def test_cancelled_send_ends(server: EventServer, client: Client) -> None:
     async def story() -> None:
         async with asyncio.timeout(5):
             task = asyncio.create_task(client.send(EVENT))
-            while not server.posts:
-                await asyncio.sleep(0)
+            await asyncio.to_thread(server.came.wait)
             task.cancel()
             await asyncio.wait([task])
             assert task.cancelled()
@@ -164,7 +163,7 @@ def test_logger_is_the_program_s_or_ours() -> None:
     own = logging.getLogger("own")
 
     assert Client(app_id="a", is_production=False, logger=own).logger is own
-    assert Client(app_id="a", is_production=False).logger.name == "stepwell.function"  # type: ignore[union-attr]
+    assert Client(app_id="a", is_production=False).logger.name == "stepwell.function"
 
 
 def test_inngest_is_the_client() -> None:

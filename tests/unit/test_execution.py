@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -512,7 +513,7 @@ def test_except_exception_does_not_swallow_the_end_of_the_call() -> None:
 
 
 def test_bare_except_runs_no_second_step() -> None:
-    ran = []
+    ran: list[str] = []
 
     async def handler(ctx: Context) -> str:
         for step_id in ("first", "second"):
@@ -654,7 +655,7 @@ def test_too_many_steps_in_one_group_are_refused_with_a_reason() -> None:
     def handler_of(count: int) -> Callable[[Context], Any]:
         async def handler(ctx: Context) -> None:
             await ctx.group.parallel(
-                tuple(lambda n=n: ctx.step.sleep(f"nap-{n}", 1000) for n in range(count))
+                [partial(ctx.step.sleep, f"nap-{n}", 1000) for n in range(count)]
             )
 
         return handler

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta, timezone
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -360,7 +361,7 @@ def test_branches_without_steps_give_their_values() -> None:
         async def value(number: int) -> int:
             return number
 
-        return list(await ctx.group.parallel([lambda n=n: value(n) for n in range(7)]))
+        return list(await ctx.group.parallel([partial(value, n) for n in range(7)]))
 
     assert result_of(call_async(handler)) == list(range(7))
 

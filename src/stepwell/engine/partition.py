@@ -43,7 +43,7 @@ from stepwell.engine.workers import Workers
 from stepwell.wire.ids import app_uuid
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from stepwell.engine.inputs import Input
     from stepwell.engine.queue.backlog import Place
@@ -204,9 +204,10 @@ class Partition:
                     version_ms=item.version_ms,
                 )
             case WorkerDetached():
-                self._detach(turn, item.connection_id)
+                self._detach(turn, item.connection_id, turn.requeue)
             case WorkerGone():
-                self._detach(turn, item.connection_id)
+                # Counted as losses: a step may end its process before the acknowledgement leaves.
+                self._detach(turn, item.connection_id, turn.lose)
                 for request_id in self.leases.of_connection(item.connection_id):
                     self.leases.drop(request_id, turn.now_ms)
             case AppSynced():
@@ -268,13 +269,15 @@ class Partition:
             )
         )
 
-    def _detach(self, turn: Turn, connection_id: str) -> None:
+    def _detach(
+        self, turn: Turn, connection_id: str, give_away: Callable[[Run, Job], None]
+    ) -> None:
         """Calls that the worker has not acknowledged go elsewhere at once."""
         self.workers.detach(connection_id)
         for request_id in self.leases.of_connection(connection_id):
             lease = self.leases.get(request_id)
             if lease is not None and not lease.acked:
-                turn.requeue(lease.run, lease.job)
+                give_away(lease.run, lease.job)
 
     @staticmethod
     def _lose(turn: Turn, run: Run, job: Job) -> None:

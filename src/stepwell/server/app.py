@@ -14,6 +14,7 @@ from stepwell.engine.turn import EngineConfig
 from stepwell.errors import ConfigError
 from stepwell.server.api.app import build_api
 from stepwell.server.api.connect import endpoint_for
+from stepwell.server.api.http_protocol import BoundedHttp
 from stepwell.server.clock import SystemClock
 from stepwell.server.gateway import Gateway
 from stepwell.server.ids import SystemIds
@@ -130,7 +131,7 @@ class Server:
         self._http = _Http(
             uvicorn.Config(
                 api,
-                http="httptools",
+                http=BoundedHttp,
                 ws="none",
                 lifespan="on",
                 log_config=None,

@@ -48,7 +48,9 @@ def load_or_create_secret(data_dir: Path | None, name: str = SECRET_FILE) -> byt
 
 def _create(path: Path) -> None:
     """Write a new secret; when two processes race, the first file stays."""
-    draft = path.with_name(f"{path.name}.{os.getpid()}.new")
+    # Not named after the process: in a container every process has the same number, and one
+    # that was killed here would be in the way of the next.
+    draft = path.with_name(f"{path.name}.{secrets.token_hex(4)}.new")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         with os.fdopen(descriptor, "w", encoding="ascii") as file:

@@ -71,9 +71,7 @@ async def apologise(ctx: inngest.Context) -> str:
     return await ctx.step.run("apologise", body, ctx, "apologise")
 
 
-@client.create_function(
-    fn_id="doomed", trigger=event("doomed"), retries=1, on_failure=apologise
-)
+@client.create_function(fn_id="doomed", trigger=event("doomed"), retries=1, on_failure=apologise)
 async def doomed(ctx: inngest.Context) -> None:
     done(ctx)
     await ctx.step.run("in-vain", body, ctx, "in-vain", True)

@@ -21,7 +21,5 @@ async def task(ctx: inngest.Context) -> int:
     return await ctx.step.run("work", work)
 
 
-connection = connect(
-    apps=[(client, [task])], instance_id=stage.INSTANCE, max_worker_concurrency=2
-)
+connection = connect(apps=[(client, [task])], instance_id=stage.INSTANCE, max_worker_concurrency=2)
 asyncio.run(connection.start())

@@ -67,6 +67,13 @@ class Peer:
         assert received is kind, f"{received.name} came, not {kind.name}"
         return payload
 
+    async def expect_past_extensions(self, kind: Kind) -> bytes:
+        """The next message that is not a lease extension; those come as time goes by."""
+        while (received := await self.receive())[0] is Kind.WORKER_REQUEST_EXTEND_LEASE:
+            continue
+        assert received[0] is kind, f"{received[0].name} came, not {kind.name}"
+        return received[1]
+
     async def expect_heartbeat(self) -> None:
         async with asyncio.timeout(WAIT_S):
             data = await self._socket.recv()

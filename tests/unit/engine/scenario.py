@@ -21,6 +21,7 @@ from stepwell.engine.inputs import (
     WorkerGone,
 )
 from stepwell.engine.partition import Partition
+from stepwell.engine.rows import UpdateRun
 from stepwell.engine.turn import EngineConfig
 from stepwell.server.loading import load_partition, load_wanted
 from stepwell.store.memory import MemoryStore
@@ -205,6 +206,11 @@ class Scenario:
     def rows(self, kind: type[T]) -> list[T]:
         """All rows of a kind that were ever written, in order."""
         return [row for row in self.writes if isinstance(row, kind)]
+
+    @property
+    def ends(self) -> list[UpdateRun]:
+        """How runs ended, in order."""
+        return [row for row in self.rows(UpdateRun) if row.status.is_over]
 
     @property
     def call(self) -> Dispatch:

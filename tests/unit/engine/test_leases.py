@@ -299,7 +299,7 @@ def test_a_grace_of_nothing_loses_the_call_at_once() -> None:
     assert [call.connection_id for call in s.calls] == ["c1", "c2"]
 
 
-def test_a_call_that_was_not_acknowledged_goes_elsewhere_at_once_without_a_loss() -> None:
+def test_a_call_that_was_not_acknowledged_goes_elsewhere_at_once() -> None:
     s = Scenario()
     s.sync({})
     s.attach("c1")
@@ -308,8 +308,21 @@ def test_a_call_that_was_not_acknowledged_goes_elsewhere_at_once_without_a_loss(
     s.gone("c1")
     assert [call.connection_id for call in s.calls] == ["c1", "c2"]
     assert s.call.attempt == 0
-    assert s.rows(PutHistory) == []
+    assert [row.kind for row in s.rows(PutHistory)] == [HistoryKind.CALL_LOST]
     assert not s.reply(returned(), s.calls[0])
+
+
+def test_its_third_loss_in_a_row_uses_up_an_attempt() -> None:
+    s = Scenario(retry_interval_ms=1_000)
+    s.sync({})
+    s.attach("c1")
+    s.send()
+    for number in (1, 2, 3):  # a step may end its process before the acknowledgement has left
+        s.gone(f"c{number}")
+        s.attach(f"c{number + 1}")
+    assert [call.attempt for call in s.calls] == [0, 0, 0]
+    s.pass_ms(1_000)
+    assert s.call.attempt == 1
 
 
 def test_a_connection_that_drains_keeps_only_what_it_acknowledged() -> None:

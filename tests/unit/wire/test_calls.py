@@ -143,6 +143,11 @@ def test_what_a_server_leaves_out_has_a_meaning() -> None:
     assert (read.events, read.steps, read.version) == ([], {}, -1)
     assert (read.ctx.attempt, read.ctx.max_attempts, read.ctx.stack) == (0, None, ())
     assert (read.ctx.step_id, read.ctx.use_api) == ("step", False)
+    assert (read.ctx.env, read.ctx.current, read.ctx.generation_id) == ("", 0, 0)
+
+
+def test_an_environment_is_read() -> None:
+    assert decode_call(b'{"event":{},"ctx":{"run_id":"r","env":"branch"}}').ctx.env == "branch"
 
 
 @pytest.mark.parametrize("place", ["use_api", "ctx"])

@@ -125,6 +125,16 @@ def test_a_function_may_have_no_trigger(triggers: Any) -> None:
     assert read(config(triggers=triggers)).triggers == ()
 
 
+def test_exactly_the_limits() -> None:
+    slug = "x" * 512
+    given = config(id=slug, name=slug, triggers=[{"event": f"e{n}"} for n in range(10)])
+    given["steps"]["step"]["runtime"]["url"] = "wss://connect"
+
+    function = read(given)
+
+    assert (function.slug, function.name, len(function.triggers)) == (slug, slug, 10)
+
+
 @pytest.mark.parametrize("event", ["a", "a/*", "a.b.*", "inngest/function.failed", "x" * 255])
 def test_event_names(event: str) -> None:
     assert read(config(triggers=[{"event": event}])).triggers == (Trigger(event=event),)

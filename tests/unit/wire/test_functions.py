@@ -160,6 +160,12 @@ def test_checksum_tells_content_apart(changes: dict[str, Any]) -> None:
     assert read(request(**changes)).checksum != read(request()).checksum
 
 
+def test_names_of_exactly_the_limit() -> None:
+    registration = read(request(appName="n" * 512, appVersion="v" * 512))
+
+    assert (len(registration.app_name), len(registration.app_version)) == (512, 512)
+
+
 @pytest.mark.parametrize("name", ["", None])
 def test_app_without_a_name(name: str | None) -> None:
     error = refusal(request(appName=name))
@@ -173,6 +179,7 @@ def test_app_without_a_name(name: str | None) -> None:
         {"appName": 1},
         {"appVersion": 1},
         {"appName": "x" * 513},
+        {"appVersion": "x" * 513},
         {"url": []},
         {"sdk": {}},
         {"framework": 1},

@@ -193,8 +193,13 @@ def test_a_thousand_operations_are_taken_and_one_more_is_not() -> None:
     assert (caught.value.limit, caught.value.seen) == (1_000, 1_001)
 
 
-def test_output_of_exactly_the_limit_is_taken() -> None:
-    assert parse_one(data="x" * (ops.STEP_BYTES_MAX - 2)).id == STEP_ID
+def test_a_step_of_exactly_the_limits_is_taken() -> None:
+    limit = 4 * 1024 * 1024
+    assert limit == ops.STEP_BYTES_MAX
+
+    assert parse_one(data="x" * (limit - 2)).id == STEP_ID
+    assert parse_one(opts="x" * (limit - 2)).id == STEP_ID
+    assert parse_one(id="x" * 512).id == "x" * 512
 
 
 @pytest.mark.parametrize(

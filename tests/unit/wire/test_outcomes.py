@@ -104,9 +104,11 @@ def test_not_completed_that_cannot_be_read_is_a_failed_attempt(body: bytes, no_r
 
 
 def test_too_many_operations_fail_the_run() -> None:
-    found = raised(Status.NOT_COMPLETED, b"[" + b",".join([ONE_STEP[1:-1]] * 1_001) + b"]")
+    body = b"[" + b",".join([ONE_STEP[1:-1]] * 1_001) + b"]"
 
-    assert found.fatal
+    found = raised(Status.NOT_COMPLETED, body, retry_after="5")
+
+    assert (found.fatal, found.no_retry, found.retry_at_ms) == (True, True, None)
     assert json.loads(found.error)["name"] == "InngestErrFunctionOverflowed"
 
 

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 import msgspec
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from stepwell.engine.turn import EngineConfig
 from stepwell.server.api import build_api
+from stepwell.server.api.http_protocol import BoundedHttp
 from stepwell.server.clock import SystemClock
 from stepwell.server.ids import SystemIds
 from stepwell.server.runtime import Runtime
@@ -118,7 +118,7 @@ async def open_api(
     state = ServerState()
     # The protocol alone: `uvicorn.Server` takes a fifth of a second to stop.
     server = await loop.create_server(
-        lambda: HttpToolsProtocol(config=config, server_state=state, app_state={}),
+        lambda: BoundedHttp(config=config, server_state=state, app_state={}),
         "127.0.0.1",
         0,
     )

@@ -23,9 +23,9 @@ from stepwell.server.gateway.facts import (
     SyncWanted,
 )
 from stepwell.server.gateway.session import (
-    DRAIN_IDLE_MS,
     CALLS_TRACKED_MAX,
     CLOSE_WAIT_MS,
+    DRAIN_IDLE_MS,
     HELD_BYTES_MAX,
     HELD_MESSAGES_MAX,
     HELLO_WAIT_MS,

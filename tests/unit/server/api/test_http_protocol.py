@@ -1,0 +1,82 @@
+"""A request's head is bounded in bytes and in time."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from stepwell.server.api.http_protocol import HEAD_BYTES_MAX, BoundedHttp
+from tests.unit.server.api.bench import open_api
+from tests.unit.server.loop import on_loop
+
+LINE = b"GET /health HTTP/1.1\r\nHost: a\r\n"
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(BoundedHttp, "head_wait_s", 0.05)
+
+
+@on_loop
+async def test_a_head_without_end_is_refused() -> None:
+    async with open_api() as api:
+        header = b"X: " + b"y" * 8_000 + b"\r\n"
+        answer = await api.raw(LINE, *[header] * (HEAD_BYTES_MAX // 8_000 + 1))
+        assert answer.startswith(b"HTTP/1.1 431 ")
+
+
+@on_loop
+async def test_a_large_head_is_taken() -> None:
+    async with open_api() as api:
+        header = b"X: " + b"y" * 30_000 + b"\r\n"
+        answer = await api.raw(LINE, header, header, b"Connection: close\r\n\r\n")
+        assert answer.startswith(b"HTTP/1.1 200 ")
+
+
+@pytest.mark.usefixtures("hasty")
+@pytest.mark.parametrize("begin", [b"", b"GET", LINE])
+def test_a_head_that_does_not_come_is_given_up(begin: bytes) -> None:
+    @on_loop
+    async def check() -> None:
+        async with open_api() as api:
+            assert (await api.raw(begin)).startswith(b"HTTP/1.1 408 ")
+
+    check()
+
+
+@pytest.mark.usefixtures("hasty")
+@on_loop
+async def test_a_second_request_may_be_slow_to_begin_but_not_to_go_on() -> None:
+    async with open_api() as api:
+        reader, writer = await asyncio.open_connection("127.0.0.1", api.port)
+        for piece in (LINE, b"\r\n"):
+            writer.write(piece)
+        assert (await reader.readuntil(b"}")).startswith(b"HTTP/1.1 200 ")
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.1):  # twice the time of a head
+                await reader.read()
+        writer.write(LINE)
+        assert (await reader.read()).startswith(b"HTTP/1.1 408 ")
+        writer.close()
+
+
+@pytest.mark.usefixtures("hasty")
+@on_loop
+async def test_a_slow_body_is_not_a_slow_head() -> None:
+    async with open_api() as api:
+        reader, writer = await asyncio.open_connection("127.0.0.1", api.port)
+        writer.write(b"POST /e/x HTTP/1.1\r\nHost: a\r\nContent-Length: 12\r\n\r\n")
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.1):
+                await reader.read()
+        writer.write(b'{"name":"a"}')
+        assert (await reader.readuntil(b"}")).startswith(b"HTTP/1.1 200 ")
+        writer.close()
+
+
+@on_loop
+async def test_requests_in_one_packet_are_answered_in_turn() -> None:
+    async with open_api() as api:
+        answer = await api.raw((LINE + b"\r\n") * 2 + LINE + b"Connection: close\r\n\r\n")
+        assert answer.count(b"HTTP/1.1 200 ") == 3
