@@ -41,7 +41,7 @@ from stepwell.engine.inputs import (
 from stepwell.engine.leases import make_lease_id
 from stepwell.engine.partition import Partition
 from stepwell.engine.rows import PutEvent, PutQuarantine, PutStep
-from stepwell.errors import LimitExceeded, StepwellError, StoreError
+from stepwell.errors import LimitExceeded, StepwellError, StoreError, WireError
 from stepwell.server.dispatch.connect_call import ConnectCalls
 from stepwell.server.loading import load_partition, load_wanted
 from stepwell.server.payloads import Payloads
@@ -242,7 +242,20 @@ class Runtime:
         return [ulid_text(event_id) for event_id in accepted.ids]
 
     async def register(self, registration: Registration) -> Registered:
-        """Put a sync in force; durable on return. Raises like `receive_events`."""
+        """Put a sync in force; durable on return. Raises like `receive_events`.
+
+        Raises:
+            WireError: `function_unsupported`, a function that is served over HTTP: nothing here
+                calls those yet, and its runs would wait for ever.
+        """
+        for function in registration.functions:
+            if not function.on_connect:
+                raise WireError(
+                    f"At least one function is invalid: {function.slug!r} is served at "
+                    f"{function.url}, and this version cannot call functions over HTTP; run it "
+                    "in a worker that connects",
+                    code="function_unsupported",
+                )
         sync_id = str(uuid.UUID(bytes=self.ids.ulid(self.now_ms())))
         done = await self._ask(
             lambda ticket: AppSynced(ticket=ticket, registration=registration, sync_id=sync_id)

@@ -9,6 +9,7 @@ import urllib.request
 
 import msgspec
 import stage
+from google.protobuf.message import Message
 from websockets.sync.client import ClientConnection, connect
 
 from stepwell.wire.connect import (
@@ -79,7 +80,7 @@ def hello(start: StartResponse) -> WorkerConnectRequestData:
     )
 
 
-def send(socket: ClientConnection, kind: Kind, message: msgspec.Struct) -> None:
+def send(socket: ClientConnection, kind: Kind, message: Message) -> None:
     envelope = ConnectMessage(kind=int(kind), payload=message.SerializeToString())
     socket.send(envelope.SerializeToString())
 

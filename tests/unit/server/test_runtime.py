@@ -12,7 +12,7 @@ import pytest
 from stepwell.engine.partition import Partition
 from stepwell.engine.rows import RunStatus
 from stepwell.engine.turn import EngineConfig
-from stepwell.errors import Retryable, StepwellError, StoreError
+from stepwell.errors import Retryable, StepwellError, StoreError, WireError
 from stepwell.server.clock import SystemClock
 from stepwell.server.ids import SystemIds
 from stepwell.server.runtime import Attached, Runtime
@@ -411,5 +411,20 @@ def test_more_runs_than_memory_holds_all_end() -> None:
                 assert await runtime.report(request_id=call.request_id, outcome=returned())
             assert {run.status for run in runs(runtime)} == {RunStatus.COMPLETED}
             assert len(runs(runtime)) == 100
+
+    run_test(story)
+
+
+def test_function_served_over_http_is_refused_and_nothing_is_registered() -> None:
+    async def story() -> None:
+        async with running(MemoryStore()) as runtime:
+            config = function_config("shop")
+            config["steps"]["step"]["runtime"] = {"type": "http", "url": "http://127.0.0.1:1/a"}
+            body = {"appName": "shop", "url": "http://127.0.0.1:1/a", "functions": [config]}
+            with pytest.raises(WireError) as refused:
+                await runtime.register(parse_register(msgspec.json.encode(body)))
+            assert refused.value.code == "function_unsupported"
+            assert "shop-ship" in refused.value.message
+            assert runtime.catalog.apps == {}
 
     run_test(story)

@@ -158,9 +158,7 @@ async def test_an_acknowledgement_is_ready_before_the_calls_of_its_commit_are_fl
 
 
 @on_loop
-async def test_a_reply_that_is_not_stored_asks_for_nothing_to_be_sent_but_lets_the_socket_go_on() -> (
-    None
-):
+async def test_a_reply_that_is_not_stored_is_not_acknowledged_and_the_session_goes_on() -> None:
     line = Line()
     await line.handshake()
     line.runtime.report_error = StoreError("disk full")
