@@ -22,7 +22,7 @@ SOAK_chaos = tests.chaos.soak --minutes $(MINUTES)
 
 demo: $(ENV) ; $(BIN)/python -m stepwell.cli demo
 test: lint types $(OFFICIAL_ENV) ; $(BIN)/python -m pytest -q -n 2
-soak: $(ENV) ; set -e $(foreach suite,$(SUITE),; $(BIN)/python -m $(or $(SOAK_$(suite)),$(error SUITE is power-loss, chaos or both, not "$(suite)")))
+soak: $(ENV) $(OFFICIAL_ENV) ; set -e $(foreach suite,$(SUITE),; $(BIN)/python -m $(or $(SOAK_$(suite)),$(error SUITE is power-loss, chaos or both, not "$(suite)")))
 bench: $(ENV) ; $(BIN)/python -m benchmarks
 lint: $(ENV) ; $(BIN)/ruff check -q && $(BIN)/ruff format -q --diff && { $(BIN)/lint-imports --no-logo > .venv/imports.log || { cat .venv/imports.log; exit 1; }; }
 types: $(ENV) ; $(BIN)/mypy --no-error-summary

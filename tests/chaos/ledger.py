@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections import Counter
+from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -114,21 +114,31 @@ def judge(data_dir: Path, sent: Iterable[Sent], ledger: Ledger) -> Verdict:
                 verdict.faults.append(f"{live} runs have not ended, {stranded} are stranded")
             for row in reader.quarantined(limit=10):
                 verdict.faults.append(f"quarantined: {row.input_repr[:200]} {row.traceback}")
-            by_key = _runs_by_key(reader, records)
+            by_key, handlers = _sorted(reader, records)
             for event in sent:
-                _judge_event(event, by_key.get(event.key, []), reader, ledger, verdict)
+                runs = by_key.get(event.key, [])
+                _judge_event(event, runs, reader, ledger, verdict)
+                if event.kind == "doomed" and runs:
+                    _judge_handlers(runs[0], handlers[runs[0].run_id], verdict)
         finally:
             store.close()
     return verdict
 
 
-def _runs_by_key(reader: Reader, records: list[RunRecord]) -> dict[str, list[RunRecord]]:
-    runs: dict[str, list[RunRecord]] = {}
+def _sorted(
+    reader: Reader, records: list[RunRecord]
+) -> tuple[dict[str, list[RunRecord]], dict[RunId, list[RunRecord]]]:
+    """The runs by the key of their event, and the failure handlers' by the run that failed."""
+    runs: dict[str, list[RunRecord]] = defaultdict(list)
+    handlers: dict[RunId, list[RunRecord]] = defaultdict(list)
     for record in records:
         event = reader.event(record.event_id)
-        if event is not None and event.source_run is None and event.external_id is not None:
-            runs.setdefault(event.external_id, []).append(record)
-    return runs
+        assert event is not None, "a run's event is stored with the run"
+        if event.source_run is not None:
+            handlers[event.source_run].append(record)
+        elif event.external_id is not None:
+            runs[event.external_id].append(record)
+    return runs, handlers
 
 
 def _judge_event(
@@ -149,6 +159,12 @@ def _judge_event(
         )
         return
     _judge_steps(sent, run, reader, ledger, verdict)
+
+
+def _judge_handlers(run: RunRecord, handlers: list[RunRecord], verdict: Verdict) -> None:
+    statuses = [handler.status for handler in handlers]
+    if statuses != [RunStatus.COMPLETED]:
+        verdict.faults.append(f"{ulid_text(run.run_id)} failed, its handlers: {statuses}")
 
 
 def _judge_steps(

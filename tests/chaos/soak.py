@@ -63,34 +63,47 @@ class Soak:
         self._stage = Stage(directory / "stage")
         self._server = LastingServer(*SERVER_OPTIONS, data_dir=directory / "data")
         self._api = Api(lambda: self._server.api_url)
-        self._ledger = Ledger(self._stage.directory / "ran")
         self._workers: list[WorkerProcess] = []
         self._later: list[tuple[float, Callable[[], None]]] = []
-        self._load = Load(
+        self.ledger = Ledger(self._stage.directory / "ran")
+        self.load = Load(
             self._api,
             seed=seed,
             app_id=APP_ID,
             alive=RUNS_ALIVE,
-            unfinished=self._ledger.unfinished,
+            unfinished=self.ledger.unfinished,
         )
 
+    @property
+    def data_dir(self) -> Path:
+        """Of the server."""
+        return self._server.data_dir
+
     def run(self, minutes: float) -> list[str]:
-        """Do it; what went wrong."""
+        """Do it, and print the counts; what went wrong."""
         with contextlib.ExitStack() as running:
             running.enter_context(self._server)
             self._workers = [running.enter_context(self._worker(sdk)) for sdk in WORKERS]
             for worker in self._workers:
                 worker.ready(self._api)
-            self._load.start()
+            self.load.start()
             self._hurt(time.monotonic() + 60 * minutes)
             for _, act in self._later:
                 act()
-            self._load.stop()
+            self.load.stop()
             trouble = self._settle()
             self._server.kill()
-        verdict = judge(self._server.data_dir, self._load.sent.values(), self._ledger)
+        verdict = judge(self.data_dir, self.load.sent.values(), self.ledger)
         self._report(verdict.runs, verdict.steps)
-        return trouble + verdict.faults + self._missed()
+        return trouble + verdict.faults
+
+    def missed(self) -> list[str]:
+        """Kills that hit nothing prove nothing: what is wrong with them."""
+        kills = sum(self.faults[fault] for fault in KILLS)
+        hits = sum(self.in_flight[fault] for fault in KILLS)
+        if kills == 0 or 2 * hits < kills:
+            return [f"only {hits} of {kills} kills hit work in flight"]
+        return []
 
     def _worker(self, sdk: Sdk) -> WorkerProcess:
         return WorkerProcess(
@@ -114,34 +127,34 @@ class Soak:
         match fault:
             case "kill server":
                 self._server.kill()
-                self._count(fault, self._ledger.at_work())
+                self._count(fault, self.ledger.at_work())
                 self._pass_time(self._random.uniform(0, 1))
                 self._server.start()
             case "kill worker":
                 pid = worker.pid
                 worker.kill()
-                self._count(fault, self._ledger.at_work(pid))
-                self._ledger.forget(pid)
+                self._count(fault, self.ledger.at_work(pid))
+                self.ledger.forget(pid)
                 worker.start()
             case "restart server":
-                self._count(fault, self._ledger.at_work())
+                self._count(fault, self.ledger.at_work())
                 self._server.terminate()
                 self._server.start()
             case "restart worker":
                 pid = worker.pid
-                self._count(fault, self._ledger.at_work(pid))
+                self._count(fault, self.ledger.at_work(pid))
                 worker.signal(signal.SIGCONT)
                 worker.terminate()
-                self._ledger.forget(pid)
+                self.ledger.forget(pid)
                 worker.start()
             case "stop server":
-                self._count(fault, self._ledger.at_work())
+                self._count(fault, self.ledger.at_work())
                 os.kill(self._server.pid, signal.SIGSTOP)
                 self._pass_time(self._random.uniform(0.1, 2))
                 os.kill(self._server.pid, signal.SIGCONT)
             case "stop worker":
                 pid = worker.pid
-                self._count(fault, self._ledger.at_work(pid))
+                self._count(fault, self.ledger.at_work(pid))
                 worker.signal(signal.SIGSTOP)
                 goes_on_s = time.monotonic() + self._random.uniform(0.5, 6)  # the lease is 4 s
                 self._later.append((goes_on_s, lambda: self._go_on(worker, pid)))
@@ -161,7 +174,7 @@ class Soak:
             if not worker.is_running:
                 assert worker.sdk is OFFICIAL, f"our worker has ended:\n{worker.log[-4_000:]}"
                 self.gave_up += 1
-                self._ledger.forget(worker.pid)
+                self.ledger.forget(worker.pid)
                 worker.start()
 
     @staticmethod
@@ -187,23 +200,15 @@ class Soak:
             return [str(error)]
         return []
 
-    def _missed(self) -> list[str]:
-        """Kills that hit nothing prove nothing."""
-        kills = sum(self.faults[fault] for fault in KILLS)
-        hits = sum(self.in_flight[fault] for fault in KILLS)
-        if kills == 0 or 2 * hits < kills:
-            return [f"only {hits} of {kills} kills hit work in flight"]
-        return []
-
     def _report(self, runs: int, steps: int) -> None:
         for fault in sorted(set(FAULTS)):
             print(f"{fault}: {self.faults[fault]}, {self.in_flight[fault]} with work in flight")
-        load = self._load
+        load = self.load
         print(
             f"events: {load.acknowledged} acknowledged, {load.repeated} sent twice on purpose, "
             f"{load.unanswered} requests without an answer"
         )
-        print(f"runs: {runs}; steps: {steps} committed, {self._ledger.bodies} bodies begun")
+        print(f"runs: {runs}; steps: {steps} committed, {self.ledger.bodies} bodies begun")
         print(f"the official worker gave up {self.gave_up} times")
 
 
@@ -216,7 +221,8 @@ def main(arguments: list[str] | None = None) -> int:
     seed = random.SystemRandom().randrange(10**6) if given.seed is None else given.seed
     print(f"python -m tests.chaos.soak --minutes {given.minutes:g} --seed {seed}", flush=True)
     directory = Path(tempfile.mkdtemp(prefix="stepwell-soak-"))
-    trouble = Soak(directory, seed).run(given.minutes)
+    soak = Soak(directory, seed)
+    trouble = soak.run(given.minutes) + soak.missed()
     for line in trouble[:50]:
         print(f"FAULT {line}")
     if trouble:

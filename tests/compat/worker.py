@@ -123,7 +123,7 @@ class WorkerProcess:
         environ: Mapping[str, str | None] | None = None,
         instance_id: str | None = None,
     ) -> None:
-        assert sdk.python.exists(), f"{sdk.python} is missing; `make .cache/official-py/.stamp`"
+        assert sdk.python.exists(), f"{sdk.python} is missing; `make test` makes it"
         self.sdk = sdk
         self.app_id = app_id
         self.stage = stage

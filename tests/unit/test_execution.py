@@ -1,7 +1,7 @@
 """What one call means: the rules of the step model, one test each, for async and sync functions.
 
 A story is a pair of the same function, async and sync; `both` runs it as both.
-Source: docs/reference/wire/http-sdk.md, section 7.3.
+Source: docs/reference/wire/http-sdk.md, "steps".
 """
 
 from __future__ import annotations

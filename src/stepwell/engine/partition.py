@@ -277,6 +277,7 @@ class Partition:
         for request_id in self.leases.of_connection(connection_id):
             lease = self.leases.get(request_id)
             if lease is not None and not lease.acked:
+                self.at_work = lease.run.run_id
                 give_away(lease.run, lease.job)
 
     @staticmethod

@@ -431,18 +431,17 @@ class Runtime:
         self._idle.clear()
         self._worked = True
 
-        def done(error: Exception | None) -> None:
+        def done(error: StoreError | None) -> None:
             self._idle.set()
             if error is None:
                 self._retry_s = 0.0
                 self._remember(transition)
                 self._carry_out(transition)
                 self._settle()
-            elif isinstance(error, StoreError):
-                self._failed(inputs, error)
-            else:
-                _log.error("the engine's rows were refused", exc_info=error)
+            elif error.code == "internal_error":  # the rows break a rule: find whose they are
                 self._isolate(inputs, self.now_ms())
+            else:
+                self._failed(inputs, error)
 
         self._committer.submit(transition.writes, done)
 
@@ -482,11 +481,22 @@ class Runtime:
                 if deleted == DEDUPS_PER_ROUND:
                     delay_s = 0.1
                 elif not self._worked:
-                    self._store.idle()
+                    self._tidy()
                 self._worked = False
         except StoreError as error:
             _log.warning("cannot keep house: %s", error, extra={"code": error.code})
         self._house_timer = self._loop.call_later(delay_s, self._keep_house)
+
+    def _tidy(self) -> None:
+        self._idle.clear()
+
+        def done(error: StoreError | None) -> None:
+            self._idle.set()
+            if error is not None:
+                _log.warning("cannot tidy the store: %s", error, extra={"code": error.code})
+            self._settle()
+
+        self._committer.idle(done)
 
     def _failed(self, items: Sequence[Input | _Sent], error: StoreError) -> None:
         """A commit failed: memory is ahead of the rows. Build it again and tell who waited."""
@@ -547,11 +557,13 @@ class Runtime:
                 batch = [] if item is None else [item]
                 try:
                     transition = self._partition.step(batch, now_ms)
+                    self._store.commit(transition.writes)
+                except StoreError:
+                    raise
                 except Exception:
                     _log.exception("the engine failed on one input")
                     self._quarantine(item, now_ms)
                 else:
-                    self._store.commit(transition.writes)
                     self._remember(transition)
                     self._carry_out(transition)
                 del todo[0]

@@ -143,6 +143,7 @@ class Served:
             start.gateway_endpoint,
             subprotocols=[SUBPROTOCOL],  # type: ignore[list-item]  # its texts are a NewType
             compression=None,
+            max_size=None,
             proxy=None,
             close_timeout=1,
         ) as socket:

@@ -232,13 +232,13 @@ async def test_a_worker_that_takes_a_call_and_is_silent_loses_it_with_its_lease(
 
 @on_loop
 async def test_a_call_whose_lease_is_extended_is_sent_once() -> None:  # 25, 26, 27, 28
-    async with serve(connect_lease_ms=300) as served, served.worker() as worker:
+    async with serve(connect_lease_ms=1_000) as served, served.worker() as worker:
         event_id = await served.send_event()
         call = await worker.call()
         lease_id = call.fields.lease_id
         await worker.send(ack(call.id))
         for _ in range(5):
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(0.3)
             await worker.send(extend(lease_id, call.id))
             told = WorkerRequestExtendLeaseAckData.FromString(
                 await worker.receive(Kind.WORKER_REQUEST_EXTEND_LEASE_ACK)
@@ -257,38 +257,45 @@ async def test_a_call_whose_lease_is_extended_is_sent_once() -> None:  # 25, 26,
 @on_loop
 async def test_a_worker_gets_only_calls_of_its_functions() -> None:  # 41
     billing = app("billing", functions=[function("billing-close")])
-    async with serve() as served, served.worker(billing, instance_id="b") as other:
-        async with served.worker() as worker:
-            await served.send_event()
-            calls = {(await worker.call()).fields.function_slug}
-            calls.add((await other.call()).fields.function_slug)
-            assert calls == {"shop-ship", "billing-close"}
+    async with (
+        serve() as served,
+        served.worker(billing, instance_id="b") as other,
+        served.worker() as worker,
+    ):
+        await served.send_event()
+        calls = {(await worker.call()).fields.function_slug}
+        calls.add((await other.call()).fields.function_slug)
+        assert calls == {"shop-ship", "billing-close"}
 
 
 @on_loop
 async def test_the_limit_of_an_instance_holds_over_its_sockets() -> None:  # 43, 44
-    async with serve() as served, served.worker(max_worker_concurrency=2) as one:
-        async with served.worker(max_worker_concurrency=2) as two:
-            events = [await served.send_event() for _ in range(5)]
-            taken: list[str] = []
+    async with (
+        serve() as served,
+        served.worker(max_worker_concurrency=2) as one,
+        served.worker(max_worker_concurrency=2) as two,
+    ):
+        events = [await served.send_event() for _ in range(5)]
+        taken: list[str] = []
 
-            async def work(worker: Worker) -> None:
-                while True:
-                    call = await worker.call()
-                    taken.append(call.id)
-                    assert len(taken) <= 2
-                    await worker.send(ack(call.id))
-                    await asyncio.sleep(0.01)
-                    taken.remove(call.id)
-                    await worker.send(reply(call.id, status=1, body=b"1"))
-                    await worker.receive(Kind.WORKER_REPLY_ACK)
+        async def work(worker: Worker) -> None:
+            while True:
+                call = await worker.call()
+                taken.append(call.id)
+                assert len(taken) <= 2
+                await worker.send(ack(call.id))
+                await asyncio.sleep(0.01)
+                taken.remove(call.id)
+                await worker.send(reply(call.id, status=1, body=b"1"))
+                await worker.receive(Kind.WORKER_REPLY_ACK)
 
-            working = [asyncio.create_task(work(worker)) for worker in (one, two)]
-            runs = [await served.ended(event_id) for event_id in events]
-            for task in working:
-                task.cancel()
-            await asyncio.gather(*working, return_exceptions=True)
-            assert {run["status"] for run in runs} == {"Completed"}
+        working = [asyncio.create_task(work(worker)) for worker in (one, two)]
+        runs = [await served.ended(event_id) for event_id in events]
+        for task in working:
+            task.cancel()
+        ends = await asyncio.gather(*working, return_exceptions=True)
+        assert [type(end) for end in ends] == [asyncio.CancelledError] * 2
+        assert {run["status"] for run in runs} == {"Completed"}
 
 
 @on_loop

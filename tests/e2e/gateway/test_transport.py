@@ -14,7 +14,7 @@ from websockets.frames import Frame, Opcode
 from stepwell.server.gateway import socket as gateway_socket
 from stepwell.wire.connect import Kind
 from tests.e2e.gateway.raw_worker import open_bench, until
-from tests.unit.server.gateway.messages import HEARTBEAT, app, reply
+from tests.unit.server.gateway.messages import HEARTBEAT, PAUSE, app, reply
 from tests.unit.server.loop import on_loop
 from tests.unit.server.manual_clock import ManualClock
 
@@ -293,22 +293,60 @@ async def test_a_socket_that_ends_while_its_apps_are_registered_is_not_made_read
 # --- workers that do not read ---
 
 
-async def stuff(bench: Bench, worker: RawWorker, bytes_wanted: int) -> None:
-    """Send calls to a worker that reads none until so much is unsent."""
+async def stuff(bench: Bench, worker: RawWorker, calls: int) -> None:
+    """Give calls of 1 MiB to a worker that reads nothing, until its buffers are full."""
     worker.socket.transport.pause_reading()
     port = bench.runtime.attached[worker.connection_id].port
+    for number in range(calls):
+        port.send_call(str(number), b"x" * 2**20)
+    port.flush()
     (open_socket,) = bench.gateway._sockets
-    while open_socket.unsent_bytes < bytes_wanted:
-        port.send_call("r", b"x" * 2**20)
+    await until(lambda: open_socket.unsent_bytes > gateway_socket.UNSENT_HIGH_BYTES)
+
+
+@on_loop
+async def test_any_number_of_large_calls_reaches_a_worker_that_reads() -> None:
+    async with open_bench() as bench, bench.worker() as worker:
+        port = bench.runtime.attached[worker.connection_id].port
+        for number in range(150):
+            port.send_call(str(number), number.to_bytes(1, "big") * 2**20)
         port.flush()
-        await asyncio.sleep(0)
+        (open_socket,) = bench.gateway._sockets
+        assert open_socket.unsent_bytes < 2 * gateway_socket.UNSENT_HIGH_BYTES
+        for number in range(150):
+            payload = await worker.receive_kind(Kind.GATEWAY_EXECUTOR_REQUEST)
+            assert (payload[0], len(payload)) == (number, 2**20)
+
+
+@on_loop
+async def test_acknowledgements_pass_calls_that_wait() -> None:
+    async with open_bench() as bench, bench.worker() as worker:
+        await stuff(bench, worker, calls=40)
+        await worker.send(reply("r", status=1, body=b"1"))
+        await until(lambda: bool(bench.runtime.outcomes))
+        worker.socket.transport.resume_reading()
+        kinds = [(await worker.receive())[0] for _ in range(41)]
+        assert Kind.WORKER_REPLY_ACK in kinds[:-10]
+
+
+@on_loop
+async def test_calls_that_wait_go_elsewhere_when_the_worker_pauses() -> None:
+    async with open_bench() as bench, bench.worker() as worker:
+        await stuff(bench, worker, calls=40)
+        await worker.send(PAUSE, HEARTBEAT)
+        await until(lambda: bool(bench.runtime.named("detach")))
+        worker.socket.transport.resume_reading()
+        calls = 0
+        while (await worker.receive())[0] is Kind.GATEWAY_EXECUTOR_REQUEST:
+            calls += 1
+        assert calls < 40
 
 
 @on_loop
 async def test_a_worker_that_does_not_read_is_failed_and_its_calls_go_elsewhere() -> None:
     clock = ManualClock()
     async with open_bench(clock=clock) as bench, bench.worker() as worker:
-        await stuff(bench, worker, gateway_socket.UNSENT_HIGH_BYTES + 1)
+        await stuff(bench, worker, calls=40)
         clock.advance(gateway_socket.WRITE_WAIT_MS)
         await until(lambda: bench.runtime.named("gone") == [worker.connection_id])
         clock.advance(4_000)  # the close frame cannot get through either: TCP is cut
@@ -317,13 +355,13 @@ async def test_a_worker_that_does_not_read_is_failed_and_its_calls_go_elsewhere(
 
 
 @on_loop
-async def test_a_worker_that_lets_too_much_gather_is_failed_at_once() -> None:
+async def test_a_worker_that_lets_too_much_gather_is_failed_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(gateway_socket, "UNSENT_BYTES_MAX", gateway_socket.UNSENT_HIGH_BYTES)
     clock = ManualClock()
     async with open_bench(clock=clock) as bench, bench.worker() as worker:
-        await stuff(bench, worker, gateway_socket.UNSENT_BYTES_MAX)
-        port = bench.runtime.attached[worker.connection_id].port
-        port.send_call("r", b"x" * 2**20)
-        port.flush()
+        await stuff(bench, worker, calls=40)
         await until(lambda: bench.runtime.named("gone") == [worker.connection_id])
         clock.advance(2_000)
         clock.advance(2_000)
@@ -335,12 +373,13 @@ async def test_a_worker_that_lets_too_much_gather_is_failed_at_once() -> None:
 async def test_a_worker_that_reads_slowly_is_kept() -> None:
     clock = ManualClock()
     async with open_bench(clock=clock) as bench, bench.worker() as worker:
-        await stuff(bench, worker, 24 * 2**20)
-        for _ in range(3):
+        await stuff(bench, worker, calls=40)
+        for _ in range(4):
             worker.socket.transport.resume_reading()
-            await worker.receive_kind(Kind.GATEWAY_EXECUTOR_REQUEST)
+            for _ in range(8):
+                await worker.receive_kind(Kind.GATEWAY_EXECUTOR_REQUEST)
             worker.socket.transport.pause_reading()
-            clock.advance(gateway_socket.WRITE_WAIT_MS)
+            clock.advance(gateway_socket.WRITE_WAIT_MS // 2)
         assert bench.runtime.named("gone") == []
         worker.socket.transport.abort()
 

@@ -162,7 +162,7 @@ async def test_lost_lease_cancels_an_async_call() -> None:
 
         await held.cancelled.wait()
         await told.worker.close()
-        await peer.expect(Kind.WORKER_PAUSE)  # and no reply
+        await peer.expect_past_extensions(Kind.WORKER_PAUSE)  # and no reply
         assert await peer.closed() == (1000, "WORKER_SHUTDOWN")
     assert told.gateway.flushed.empty()
 
@@ -186,7 +186,7 @@ async def test_lost_lease_lets_a_sync_call_finish_without_a_reply() -> None:
         await asyncio.to_thread(held.ended.wait, 5)
         assert held.ended.is_set()
         await told.worker.close()
-        await peer.expect(Kind.WORKER_PAUSE)
+        await peer.expect_past_extensions(Kind.WORKER_PAUSE)
         assert await peer.closed() == (1000, "WORKER_SHUTDOWN")
     assert told.gateway.flushed.empty()
 
@@ -414,7 +414,7 @@ async def test_close_finishes_what_is_in_flight() -> None:
         await held.begun.wait()
 
         await told.worker.close()
-        await peer.expect(Kind.WORKER_PAUSE)
+        await peer.expect_past_extensions(Kind.WORKER_PAUSE)
         assert told.worker.state is CLOSING
         await peer.call("late")  # is not acknowledged
         await peer.expect_extension()

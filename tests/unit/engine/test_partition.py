@@ -8,7 +8,7 @@ import pytest
 from stepwell.engine.effects import AppRegistered, Dispatch, Reply
 from stepwell.engine.inputs import CallReported, RunPoisoned
 from stepwell.engine.partition import Partition
-from stepwell.engine.rows import PutApp, PutFunction, PutLive, RunStatus
+from stepwell.engine.rows import PutApp, PutFunction, PutHistory, PutLive, RunStatus
 from stepwell.engine.turn import EngineConfig
 from stepwell.wire.ids import RunId
 from tests.unit.engine.scenario import START_MS, CountingIds, Scenario, op, ops, ran, returned
@@ -60,15 +60,16 @@ def test_a_worker_that_comes_takes_all_that_waits() -> None:
     assert len({call.request_id for call in s.calls}) == 3
 
 
-def test_a_worker_that_goes_away_and_comes_back_changes_no_attempt() -> None:
+def test_a_worker_that_drains_again_and_again_changes_no_attempt() -> None:
     s = Scenario()
     s.sync({})
     s.send()
     for number in range(10):
         s.attach(f"c{number}")
-        s.gone(f"c{number}")
+        s.detach(f"c{number}")
     s.attach()
     assert (s.call.attempt, s.call.generation) == (0, 11)
+    assert s.rows(PutHistory) == []
 
 
 def test_leaving_twice_is_leaving_once() -> None:

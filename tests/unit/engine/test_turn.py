@@ -83,8 +83,8 @@ def test_an_event_that_starts_nothing_is_stored() -> None:
     s = a_shop()
     s.send("order/lost", {"a": 1}, id="x", user={"u": 1}, v="3", ts=1_700_000_000_000)
     (event,) = s.rows(PutEvent)
-    assert (event.name, event.data, event.external_id) == ("order/lost", b'{"a":1}', "x")
-    assert (event.user, event.v, event.ts_ms) == (b'{"u":1}', "3", 1_700_000_000_000)
+    assert (event.name, event.data, event.external_id) == ("order/lost", b'{"a": 1}', "x")
+    assert (event.user, event.v, event.ts_ms) == (b'{"u": 1}', "3", 1_700_000_000_000)
     assert event.runs == ()
     assert s.rows(PutDedup) == []
 

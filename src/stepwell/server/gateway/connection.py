@@ -11,6 +11,7 @@ acknowledgements and calls leave in one write.
 from __future__ import annotations
 
 import logging
+from collections import deque
 from typing import TYPE_CHECKING, Protocol, assert_never
 
 from stepwell.errors import StepwellError
@@ -103,6 +104,7 @@ class Connection:
         self._registrations: tuple[Registration, ...] = ()
         self._attached = False
         self._said_goodbye = False
+        self._calls: deque[tuple[str, bytes]] = deque()  # not yet given to the session
         self._pending = 0
         self._pending_bytes = 0
 
@@ -114,14 +116,31 @@ class Connection:
     # --- the runtime's side: `WorkerPort` ---
 
     def send_call(self, request_id: str, payload: bytes) -> None:
-        """Send a call, given as serialised `GatewayExecutorRequestData`, with the next flush."""
-        self._session.send_call(request_id, payload)
+        """Send a call, given as serialised `GatewayExecutorRequestData`, from the next flush on.
+
+        It leaves when the worker has read enough of what came before it.
+        """
+        self._calls.append((request_id, payload))
 
     def flush(self) -> None:
         """Send what was buffered, together with the acknowledgements of the same commit."""
         self._wire.send_now()
 
     # --- the socket's side ---
+
+    @property
+    def calls_wait(self) -> bool:
+        """Whether calls wait for `release_calls`."""
+        return bool(self._calls)
+
+    def release_calls(self, room_bytes: int) -> None:
+        """Give calls to the session until so many bytes are reached; at least one."""
+        while self._calls:
+            request_id, payload = self._calls.popleft()
+            self._session.send_call(request_id, payload)
+            room_bytes -= len(payload)
+            if room_bytes <= 0:
+                return
 
     def carry(self, facts: list[Fact]) -> None:
         """Tell the runtime what the session found out."""
@@ -154,6 +173,7 @@ class Connection:
             case Ready():
                 self._attach()
             case Paused():
+                self._calls.clear()  # the runtime gives them to another worker
                 self._shared.book.status(self._id, WorkerStatus.DRAINING)
                 if self._attached:
                     self._runtime.detach(self._id)
@@ -197,6 +217,7 @@ class Connection:
         )
 
     def _leave(self, reason: str) -> None:
+        self._calls.clear()
         hello = self._session.hello
         if hello is None:
             return

@@ -1,8 +1,9 @@
 """Moves bytes between a WebSocket and its session, and wakes the session when something is due.
 
-Bounds: a message has at most `MESSAGE_BYTES_MAX` bytes, whether in one frame or in fragments. A
-worker that takes no byte for `WRITE_WAIT_MS` while more than `UNSENT_HIGH_BYTES` wait for it, or
-that lets `UNSENT_BYTES_MAX` gather, is failed: its calls go elsewhere.
+Bounds: a message has at most `MESSAGE_BYTES_MAX` bytes, whether in one frame or in fragments.
+Calls wait while more than `UNSENT_HIGH_BYTES` are unsent; everything else is sent at once. A
+worker that takes no byte for `WRITE_WAIT_MS` meanwhile, or that lets `UNSENT_BYTES_MAX` gather,
+is failed: its calls go elsewhere.
 
 The frames are parsed by picows, which calls `on_ws_frame` for each; what it refuses by itself
 (a broken header, a frame over the limit) it answers with a close frame of its own.
@@ -33,8 +34,8 @@ if TYPE_CHECKING:
     from stepwell.server.gateway.session import Session
 
 UNSENT_HIGH_BYTES = 2**20
-UNSENT_BYTES_MAX = 64 * 2**20
-"""Sixteen calls of the largest size: a worker that reads them is never near this."""
+UNSENT_BYTES_MAX = 16 * 2**20
+"""The first, one call of the largest size, and some hundred thousand acknowledgements."""
 
 WRITE_WAIT_MS = 5_000
 
@@ -68,6 +69,7 @@ class Socket(WSListener):
         self._in_fragments = False
         self._will_send = False
         self._is_reading = True
+        self._is_full = False  # the worker does not read as fast as we write
         self._timer: Timer | None = None
         self._timer_ms = _NEVER_MS
         self._stall_timer: Timer | None = None
@@ -178,6 +180,7 @@ class Socket(WSListener):
 
     def pause_writing(self) -> None:
         """Too much is unsent: it must get less before long."""
+        self._is_full = True
         self._drained_bytes = self._written_bytes - self.unsent_bytes
         self._stall_timer = self._clock.call_at(
             self._clock.now_ms() + WRITE_WAIT_MS, self._on_stall
@@ -185,9 +188,11 @@ class Socket(WSListener):
 
     def resume_writing(self) -> None:
         """The worker has read."""
+        self._is_full = False
         if self._stall_timer is not None:
             self._stall_timer.cancel()
             self._stall_timer = None
+        self.send_soon()
 
     # --- frames that are not a whole binary message ---
 
@@ -248,12 +253,17 @@ class Socket(WSListener):
 
     def _settle(self) -> None:
         """Carry facts, then send, then set the timer: in this order after every change."""
-        assert self._connection is not None, "a socket is settled from its opening on"
+        connection = self._connection
+        assert connection is not None, "a socket is settled from its opening on"
         facts = self._session.take_facts()
         if facts:
-            self._connection.carry(facts)
-        output = self._session.take_output()
-        if output is not None:
+            connection.carry(facts)
+        while True:
+            if connection.calls_wait and not self._is_full:
+                connection.release_calls(UNSENT_HIGH_BYTES - self.unsent_bytes)
+            output = self._session.take_output()
+            if output is None:
+                break
             self._send(output)
         due_ms = self._session.next_wakeup_ms()
         # A timer that is set too early finds nothing due and is set again: so a session that

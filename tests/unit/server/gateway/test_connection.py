@@ -143,7 +143,21 @@ async def test_calls_leave_with_the_flush() -> None:
     assert line.wire.asked[before:] == []
     line.connection.flush()
     assert line.wire.asked[before:] == ["now"]
+    assert line.connection.calls_wait
+    line.connection.release_calls(1_000)
     assert line.sent() == [Kind.GATEWAY_EXECUTOR_REQUEST]
+
+
+@on_loop
+async def test_calls_are_released_as_far_as_there_is_room_and_at_least_one() -> None:
+    line = Line()
+    await line.handshake()
+    for number in range(6):
+        line.connection.send_call(str(number), b"x" * 100)
+    for room_bytes, calls in ((250, 3), (-5, 1), (1_000, 2)):
+        line.connection.release_calls(room_bytes)
+        assert len(line.sent()) == calls
+    assert not line.connection.calls_wait
 
 
 @on_loop
@@ -154,6 +168,7 @@ async def test_an_acknowledgement_is_ready_before_the_calls_of_its_commit_are_fl
     line.reply()
     line.runtime.release()
     line.connection.send_call("next", b"call")
+    line.connection.release_calls(1_000)
     assert line.sent() == [Kind.WORKER_REPLY_ACK, Kind.GATEWAY_EXECUTOR_REQUEST]
 
 

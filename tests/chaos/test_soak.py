@@ -1,0 +1,42 @@
+"""A few seconds of the soak, and proof that it would see what it looks for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.chaos.ledger import Ledger, judge
+from tests.chaos.load import Sent
+from tests.chaos.soak import Soak
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SEED = 7
+MINUTES = 0.1
+
+
+@pytest.mark.chaos
+@pytest.mark.compat
+@pytest.mark.timeout(120)
+def test_a_short_soak_loses_nothing_and_would_notice(tmp_path: Path) -> None:
+    soak = Soak(tmp_path, SEED)
+
+    assert soak.run(MINUTES) == []
+
+    sent = list(soak.load.sent.values())
+    assert len(sent) > 50
+    assert soak.faults.total() > 2
+    lost = Sent(key="key-lost", kind="chain", ids=["01K7T09A4B0000000000000000"])
+    faults = judge(soak.data_dir, [*sent, lost], soak.ledger).faults
+    assert faults == [
+        "key-lost: event 01K7T09A4B0000000000000000 was acknowledged and is lost",
+        "key-lost (chain) has 0 runs",
+    ]
+    other = next(event for event in sent if event.kind == "chain")
+    confused = Sent(key=other.key, kind="nap", ids=other.ids)
+    (fault,) = judge(soak.data_dir, [confused], soak.ledger).faults
+    assert "has the steps" in fault
+    nobody = Ledger(tmp_path / "nothing")
+    assert len(judge(soak.data_dir, [other], nobody).faults) == 5, "no body made its results"

@@ -1,0 +1,144 @@
+"""The types that users get, checked by mypy: `assert_type` fails the type check, not the run.
+
+The bodies are checked and not run; `test_types_hold` runs mypy over this file as a user's project
+would, without our settings.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any, assert_type
+
+import stepwell
+from stepwell.connect import ConnectionState, WorkerConnection, connect
+
+client = stepwell.Client(app_id="shop", is_production=False)
+
+
+@dataclass
+class Order:
+    total: int
+
+
+async def load(order_id: int, currency: str = "EUR") -> Order:
+    return Order(order_id)
+
+
+def load_sync(order_id: int) -> Order:
+    return Order(order_id)
+
+
+@client.create_function(fn_id="a", trigger=stepwell.TriggerEvent(event="e"))
+async def async_function(ctx: stepwell.Context) -> int:
+    assert_type(ctx.event, stepwell.Event)
+    assert_type(ctx.event.data, dict[str, Any])
+    assert_type(ctx.events, list[stepwell.Event])
+    assert_type(ctx.run_id, str)
+    assert_type(ctx.attempt, int)
+
+    assert_type(await ctx.step.run("a", load, 1), Order)
+    assert_type(await ctx.step.run("a", load, 1, "USD"), Order)
+    assert_type(await ctx.step.run("b", load_sync, 1), Order)
+    assert_type(await ctx.step.run("c", lambda: 1), int)
+    assert_type(await ctx.step.run("d", lambda: {"id": 1}, output_type=Order), Order)
+    assert_type(await ctx.step.run("e", load, 1, output_type=list[Order]), list[Order])
+    assert_type(await ctx.step.sleep("f", 1_000), None)
+    assert_type(await ctx.step.sleep("f", timedelta(hours=1)), None)
+    assert_type(await ctx.step.sleep_until("g", datetime.now(UTC)), None)
+    assert_type(await ctx.step.send_event("h", stepwell.Event(name="e")), list[str])
+    assert_type(await ctx.step.send_event("h", [stepwell.Event(name="e")]), list[str])
+
+    two = await ctx.group.parallel(
+        (lambda: ctx.step.run("i", load, 1), lambda: ctx.step.run("j", lambda: "text"))
+    )
+    assert_type(two, tuple[Order, str])
+    three = await ctx.group.parallel(
+        (
+            lambda: ctx.step.run("i", load, 1),
+            lambda: ctx.step.sleep("k", 1),
+            lambda: ctx.step.run("j", lambda: 1),
+        )
+    )
+    assert_type(three, tuple[Order, None, int])
+    many = await ctx.group.parallel([partial(ctx.step.sleep, f"n{n}", 1) for n in range(9)])
+    assert_type(many, tuple[None, ...])
+    return 1
+
+
+@client.function("b", event=["e", "f"], retries=3)
+def sync_function(ctx: stepwell.ContextSync) -> str:
+    assert_type(ctx.step.run("a", load_sync, 1), Order)
+    assert_type(ctx.step.run("b", lambda: {"id": 1}, output_type=Order), Order)
+    assert_type(ctx.step.sleep("c", 1_000), None)
+    assert_type(ctx.step.send_event("d", stepwell.Event(name="e")), list[str])
+    two = ctx.group.parallel((lambda: ctx.step.run("e", load_sync, 1), lambda: "text"))
+    assert_type(two, tuple[Order, str])
+    return "done"
+
+
+assert_type(async_function, stepwell.Function[int])
+assert_type(sync_function, stepwell.Function[str])
+
+
+async def program() -> None:
+    assert_type(await client.send(stepwell.Event(name="e")), list[str])
+    assert_type(client.send_sync([stepwell.Event(name="e")]), list[str])
+    connection = connect(apps=[(client, [async_function, sync_function])])
+    assert_type(connection, WorkerConnection)
+    assert_type(connection.state, ConnectionState)
+    assert_type(connection.get_state(), ConnectionState)
+    assert_type(connection.get_connection_id(), str)
+    assert_type(await connection.start(), None)
+    assert_type(await connection.close(wait=True), None)
+
+
+MISTAKES = {
+    "wrong argument": "await ctx.step.run('a', load, 'one')",
+    "missing argument": "await ctx.step.run('a', load)",
+    "no duration": "await ctx.step.sleep('a', '1h')",
+    "dict for an event": "await ctx.step.send_event('a', {'name': 'e'})",
+    "no await": "x: int = ctx.step.run('a', lambda: 1)",
+    "unknown option": "client.create_function(fn_id='f', trigger=trigger, cron='* * * * *')",
+    "async context in a sync function": "client.function('f', event='e')(takes_async)",
+}
+
+PROGRAM = """
+import stepwell
+
+client = stepwell.Client(app_id="shop")
+trigger = stepwell.TriggerEvent(event="e")
+
+async def load(order_id: int) -> int:
+    return order_id
+
+def takes_async(ctx: stepwell.Context) -> int:
+    return 1
+
+async def story(ctx: stepwell.Context) -> None:
+"""
+
+
+def test_types_hold() -> None:
+    done = _mypy("--strict", __file__)
+
+    assert done.returncode == 0, done.stdout
+
+
+def test_mistakes_are_found() -> None:
+    lines = PROGRAM + "".join(f"    {line}\n" for line in MISTAKES.values())
+
+    done = _mypy("--strict", "-c", lines)
+
+    first = PROGRAM.count("\n") + 1
+    found = {line.split(":")[1] for line in done.stdout.splitlines() if ": error:" in line}
+    missed = [what for place, what in enumerate(MISTAKES) if str(first + place) not in found]
+    assert missed == [], done.stdout
+
+
+def _mypy(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "mypy", "--config-file=", "--no-error-summary", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
