@@ -26,7 +26,13 @@ from stepwell.server import loading
 from stepwell.store.memory import MemoryStore
 from stepwell.wire.events import NewEvent
 from stepwell.wire.ids import EventId
-from tests.sim.invariants import Committed, check_call, check_memory, check_runs
+from tests.sim.invariants import (
+    Committed,
+    check_call,
+    check_limits,
+    check_memory,
+    check_runs,
+)
 from tests.unit.engine.scenario import CountingIds
 
 if TYPE_CHECKING:
@@ -254,6 +260,7 @@ class Server:
         if self.commits % 16 == 0:
             check_runs(self.partition, self.store.load_runs(sorted(self.committed.live)))
         check_memory(self.partition)
+        check_limits(self.partition)
         assert self.store.count_stranded() == 0, "1: nothing is stranded"
         if fault == "crash after commit":
             world.crash(fault)

@@ -78,7 +78,7 @@ class Executor:
         self._protocol_loop: asyncio.AbstractEventLoop | None = None
         self._inbox: deque[tuple[GatewayExecutorRequestData, Target]] = deque()
         self._inbox_told = False
-        self._running: dict[str, asyncio.Task[Outcome | None]] = {}
+        self._running: dict[str, asyncio.Task[None]] = {}
         self._unwanted: set[str] = set()
 
     def bind(self, tasks: asyncio.TaskGroup) -> None:
@@ -140,7 +140,7 @@ class Executor:
         while inbox and tasks is not None:
             request, target = inbox.popleft()
             request_id = request.request_id
-            task = tasks.create_task(self._outcome(request, target))
+            task = tasks.create_task(self._run_async(request, target))
             self._running[request_id] = task
             task.add_done_callback(partial(self._ended, request_id))
 
@@ -154,12 +154,18 @@ class Executor:
         for request_id in list(self._running):
             self._cancel(request_id)
 
-    def _ended(self, request_id: str, task: asyncio.Task[Outcome | None]) -> None:
-        """A callback and not the task's own last words: a task may be cancelled unstarted."""
-        del self._running[request_id]
-        self._unwanted.discard(request_id)
-        outcome = None if task.cancelled() or task.exception() else task.result()
-        self._finished(request_id, outcome)
+    async def _run_async(self, request: GatewayExecutorRequestData, target: Target) -> None:
+        self._report(request.request_id, await self._outcome(request, target))
+
+    def _ended(self, request_id: str, _task: asyncio.Task[None]) -> None:
+        """A task that was cancelled before it began has reported nothing."""
+        self._report(request_id, None)
+
+    def _report(self, request_id: str, outcome: Outcome | None) -> None:
+        """Give a call's outcome away, the first time."""
+        if self._running.pop(request_id, None) is not None:
+            self._unwanted.discard(request_id)
+            self._finished(request_id, outcome)
 
     async def _outcome(self, request: GatewayExecutorRequestData, target: Target) -> Outcome | None:
         """What the call ended with; None if it was cancelled by us."""

@@ -11,6 +11,7 @@ from websockets.typing import Subprotocol
 
 from stepwell.config import SDK_NAME
 from stepwell.connect.http import ServerUnreachable
+from stepwell.connect.session import Phase
 from stepwell.wire.connect import SUBPROTOCOL
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 DIAL_TIMEOUT_S = 10.0
 CLOSE_TIMEOUT_S = 2.0
+ABORT_AFTER_S = 3.0  # A peer that does not even read cannot be sent a close frame.
 MESSAGE_BYTES_MAX = 16 * 2**20  # A call has 4 MiB of JSON at most; ours to spare.
 
 OnFact: TypeAlias = "Callable[[Link, Fact], None]"
@@ -75,18 +77,18 @@ class Link:
         self.group = group
         self.is_draining = False
         self.close_reason = ""
-        self._ended = False
         self._socket = socket
         self._on_fact = on_fact
         self._loop = asyncio.get_running_loop()
         self.ready: asyncio.Future[None] = self._loop.create_future()
         self._writable = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
+        self._abort: asyncio.TimerHandle | None = None
 
     @property
     def is_leaving(self) -> bool:
         """Whether another socket is needed: this one has ended, or is about to."""
-        return self.is_draining or self._ended
+        return self.is_draining or self.session.phase is Phase.OVER
 
     async def run(self) -> None:
         """Move bytes until the socket is over. The session knows that it is, afterwards."""
@@ -97,10 +99,10 @@ class Link:
                 await self._read()
                 writer.cancel()
         finally:
-            self._ended = True
             self.session.lost()
-            if self._timer is not None:
-                self._timer.cancel()
+            for timer in (self._timer, self._abort):
+                if timer is not None:
+                    timer.cancel()
             self._socket.transport.abort()
             said = f" with {self.close_reason!r}" if self.close_reason else ""
             self.refuse(ServerUnreachable(f"the gateway closed the socket{said}"))
@@ -159,6 +161,8 @@ class Link:
         """Have the session woken when it wants to be. Being woken early does no harm."""
         due_ms = self.session.next_wakeup_ms()
         if due_ms is None:
+            if self._abort is None:
+                self._abort = self._loop.call_later(ABORT_AFTER_S, self._socket.transport.abort)
             return
         when = due_ms / 1000
         if self._timer is not None:

@@ -304,9 +304,13 @@ class Worker:
         try:
             await link.run()
         finally:
-            if self._current is link:
-                self._current = None
-            self._changed.set()
+            self._forget(link)
+
+    def _forget(self, link: Link) -> None:
+        """A socket is of no more use."""
+        if self._current is link:
+            self._current = None
+        self._changed.set()
 
     def _report(self, error: StepwellError) -> None:
         """Log a failure to connect, once until something else happens."""
@@ -323,7 +327,7 @@ class Worker:
                 self._on_call(link, fact.request)
             case facts.ReplyAcked():
                 self._calls.reply_acked(fact.request_id)
-                self._changed.set()
+                self._progressed()
             case facts.LeaseAnswered():
                 if self._calls.lease_answered(fact.request_id, fact.lease_id):
                     _log.warning(
@@ -344,6 +348,7 @@ class Worker:
                 self._changed.set()
             case facts.Over():
                 link.refuse(ServerUnreachable(fact.reason))
+                self._forget(link)
                 _log.debug("connection %s: %s", link.connection_id, fact.reason)
             case _:
                 assert_never(fact)
@@ -385,7 +390,7 @@ class Worker:
         if self._current is not None:
             self._current.kick()
         self._arm()
-        self._changed.set()
+        self._progressed()
 
     # --- replies without a socket ---
 
@@ -417,6 +422,14 @@ class Worker:
         finally:
             self._changed.set()
         return True
+
+    def _progressed(self) -> None:
+        """Calls ended or replies arrived: of interest only at the end and without a socket.
+
+        Not always, because whoever waits for a change would be woken twice a call.
+        """
+        if self._closing or self._current is None:
+            self._changed.set()
 
     # --- time ---
 

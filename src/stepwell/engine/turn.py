@@ -309,9 +309,10 @@ class Turn:
         """A step has its outcome: withdraw what else would run it, and call the function again
         unless parallel steps are still to come."""
         state = run.state
-        for job in state.jobs:
-            if job.step_id == step_id:
-                self.remove_job(run, job)
+        if step_id != UNTARGETED_STEP:  # an SDK may call a step so; those jobs are not aimed at it
+            for job in state.jobs:
+                if job.step_id == step_id:
+                    self.remove_job(run, job)
         state.sleeps = [sleep for sleep in state.sleeps if sleep.step_id != step_id]
         alone = state.pending.pop(step_id, False) or state.version == 1
         if state.pending and not alone:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import stepwell
-from stepwell.connect import ConnectionState, WorkerConnection, calls, connect, connection
+from stepwell.connect import ConnectionState, WorkerConnection, calls, connect, connection, link
 from stepwell.connect.worker import Timing
 from stepwell.wire.connect import Kind, Status
 from stepwell.wire.ids import hash_step_id
@@ -247,6 +247,25 @@ async def test_gateway_that_answers_no_heartbeats_is_replaced() -> None:
         await told.worker.wait_for_state(ACTIVE)
 
         assert told.worker.get_connection_id() == "connection-2"
+
+
+@on_loop
+async def test_gateway_that_does_not_read_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither heartbeats nor a close frame get through to it."""
+    monkeypatch.setattr(link, "ABORT_AFTER_S", 0.1)
+
+    async def large(_ctx: Context) -> str:
+        return "x" * (4 * 2**20)
+
+    async with story(declared(large)) as told:
+        peer = await told.ready(heartbeat="100ms")
+        for number in range(8):
+            await peer.call(f"{number}")
+
+        second = await told.ready()
+
+        replies = [await second.expect_reply() for _ in range(8)]
+        assert {reply.request_id for reply in replies} == {f"{number}" for number in range(8)}
 
 
 # --- losing a socket ---

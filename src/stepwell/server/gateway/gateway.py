@@ -267,12 +267,12 @@ class Gateway:
         )
 
     async def _end_tasks(self) -> None:
-        """Let replies that are being stored finish; cancel what takes too long."""
+        """Let registrations finish that are being stored; cancel what takes too long."""
         try:
             async with asyncio.timeout(CLOSE_WAIT_MS / 1000):
                 await self._tasks.__aexit__(None, None, None)
         except TimeoutError:
-            _log.warning("replies were not stored before the gateway ended")
+            _log.warning("a registration was not stored before the gateway ended")
 
 
 def session_config(
