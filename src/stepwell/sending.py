@@ -10,6 +10,7 @@ import base64
 import os
 import random
 import time
+from io import BytesIO
 from typing import TYPE_CHECKING, Any, Protocol
 
 import aiohttp
@@ -83,7 +84,7 @@ async def post_events(
         try:
             async with session.post(
                 url,
-                data=body,
+                data=BytesIO(body),  # large ones in pieces
                 headers=headers,
                 timeout=aiohttp.ClientTimeout(total=ATTEMPT_TIMEOUT_S),
             ) as response:

@@ -53,7 +53,7 @@ class EventServer:
         self._loop.close()
 
     async def _start(self) -> None:
-        app = web.Application()
+        app = web.Application(client_max_size=2**24)
         app.router.add_post("/e/{key}", self._post)
         runner = web.AppRunner(app, shutdown_timeout=0.1)
         await runner.setup()

@@ -8,6 +8,7 @@ import socket
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
+import msgspec
 import pytest
 
 from stepwell.config import SDK_NAME
@@ -60,6 +61,15 @@ def test_accepted_events_give_their_ids(server: EventServer) -> None:
     assert request.headers["User-Agent"] == request.headers["X-Inngest-SDK"] == SDK_NAME
     assert request.headers["X-Inngest-Env"] == "branch"
     assert request.headers["Content-Type"] == "application/json"
+
+
+def test_large_batch_is_sent_whole_in_every_attempt(server: EventServer) -> None:
+    body = msgspec.json.encode([{"name": "a", "data": {"text": "x" * (3 * 2**20)}}])
+    server.answers = [(500, "", {})]
+
+    assert post(server.url, body=body) == ["id-2-0"]
+
+    assert server.posts[0].events == server.posts[1].events == msgspec.json.decode(body)
 
 
 def test_environment_is_not_named_unless_there_is_one(server: EventServer) -> None:

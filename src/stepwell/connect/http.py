@@ -5,6 +5,7 @@ Source: docs/reference/wire/connect.md, "HTTP endpoints"; calls.md, "state that 
 
 from __future__ import annotations
 
+from io import BytesIO
 from typing import TYPE_CHECKING, TypeVar
 
 import aiohttp
@@ -125,7 +126,7 @@ class ConnectHttp:
                 async with self._session.request(
                     method,
                     self._base_url + path,
-                    data=body,
+                    data=None if body is None else BytesIO(body),  # large ones in pieces
                     headers=self._headers(key, protobuf=method == "POST"),
                     timeout=aiohttp.ClientTimeout(total=timeout_s),
                 ) as response:

@@ -142,6 +142,10 @@ class Partition:
         lease_ms = self.leases.next_ms()
         return timer_ms if lease_ms is None else min(timer_ms, lease_ms)
 
+    def is_out(self, request_id: RequestId) -> bool:
+        """Whether this is the current call of a job."""
+        return self.leases.get(request_id) is not None
+
     def ack(self, request_id: RequestId) -> None:
         """The worker took a call."""
         lease = self.leases.get(request_id)

@@ -78,6 +78,10 @@ class Report:
         """Whether this call may not be tried again."""
         return self._job.attempt + 1 >= self._turn.max_attempts(self._run)
 
+    @property
+    def _is_aimed(self) -> bool:
+        return self._job.step_id != UNTARGETED_STEP
+
     def complete_step(self, op: Op, kind: StepKind, data: bytes) -> None:
         """A step has its outcome. The first one stays."""
         run = self._run
@@ -97,15 +101,23 @@ class Report:
 
     def retry_step(self, op: Op, error: bytes) -> None:
         """The step failed and its call is tried again."""
-        if not self._retried:
-            self._retried = True
-            self._retry(error, op)
+        if self._retried:
+            return
+        if self._is_aimed and self._job.step_id in self._run.steps:
+            # The call was aimed at a step that this report finished. The failed one is another:
+            # the function will meet it again.
+            self._put_failure(error, op)
+            self._turn.discover(self._run, len(self._run.steps))
+            return
+        self._retried = True
+        self._retry(error, op)
 
     def plan_step(self, op: Op) -> None:
         """Queue a call that is aimed at this step."""
         run = self._run
         if self._planned is None:
-            self._planned = {UNTARGETED_STEP, *(job.step_id for job in run.state.jobs)}
+            aims = (job.step_id for job in run.state.jobs)
+            self._planned = {UNTARGETED_STEP, self._job.step_id, *aims}
         if op.id in run.steps or op.id in self._planned:
             return
         self._planned.add(op.id)
@@ -152,10 +164,8 @@ class Report:
 
     def _retry(self, error: bytes, op: Op | None) -> None:
         turn, run, job = self._turn, self._run, self._job
-        # A failure belongs to the step that the call met, if it met one, else to the call.
-        step_id, name = (job.step_id, None) if op is None else (op.id, op.label)
-        turn.put_history(run, HistoryKind.ATTEMPT_FAILED, step_id, job.attempt, error, name=name)
-        if job.step_id == UNTARGETED_STEP:
+        self._put_failure(error, op)
+        if not self._is_aimed:
             # A step of the same report may have queued the next call: this one takes its place.
             for other in run.state.jobs:
                 if other is not job and other.step_id == UNTARGETED_STEP:
@@ -164,6 +174,14 @@ class Report:
         if all(other is not job for other in run.state.jobs):
             run.state.jobs.append(job)
         turn.retry(run, job, self._retry_at_ms)
+
+    def _put_failure(self, error: bytes, op: Op | None) -> None:
+        # A failure belongs to the step that the call met, if it met one, else to the call.
+        job = self._job
+        step_id, name = (job.step_id, None) if op is None else (op.id, op.label)
+        self._turn.put_history(
+            self._run, HistoryKind.ATTEMPT_FAILED, step_id, job.attempt, error, name=name
+        )
 
     def _ops(self, outcome: Ops) -> None:
         turn, run, job = self._turn, self._run, self._job
@@ -175,7 +193,7 @@ class Report:
             state.version = outcome.version if outcome.version > 0 else EXECUTION_VERSION
         turn.remove_job(run, job)
         again = False
-        if job.step_id == UNTARGETED_STEP:
+        if not self._is_aimed:
             again, state.again = state.again, False
         if any(op.op in PENDING_KINDS for op in ops):
             steps = [op for op in ops if op.op not in STEPLESS_KINDS]
@@ -203,11 +221,12 @@ class Report:
         turn, run, job = self._turn, self._run, self._job
         state = run.state
         if self._retried:
+            turn.carry_on(run, job.current)
             turn.enforce_limits(run)
             return
         # The next call may come of more than what led to this one.
         current = len(run.steps) if again else job.current
-        if job.step_id != UNTARGETED_STEP and job.step_id not in run.steps:
+        if self._is_aimed and job.step_id not in run.steps:
             # The call was aimed at a step and brought no outcome of it: the function must tell
             # again what it wants.
             state.pending.pop(job.step_id, None)

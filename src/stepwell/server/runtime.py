@@ -15,6 +15,7 @@ import logging
 import traceback
 import uuid
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import msgspec
@@ -82,11 +83,16 @@ class Clock(Protocol):
     def advance_to(self, ms: int, /) -> None: ...
 
 
+MakeCall: TypeAlias = Callable[[], "tuple[str, bytes] | None"]
+"""Gives a call's request id and its serialised `GatewayExecutorRequestData`; None if nobody waits
+for the call any more. Never raises."""
+
+
 class WorkerPort(Protocol):
     """The way to one connection."""
 
-    def send_call(self, request_id: str, payload: bytes) -> None:
-        """Buffer a call: a serialised `GatewayExecutorRequestData`."""
+    def send_call(self, make: MakeCall) -> None:
+        """Buffer a call; it is made when there is room for it on the way to the worker."""
         ...
 
     def flush(self) -> None:
@@ -629,8 +635,7 @@ class Runtime:
                 elif isinstance(effect, RunEnded):
                     self._payloads.forget(effect.run_id)
             except Exception:
-                # What is committed is true all the same: a call that could not be sent is given
-                # out again when its lease ends. The other effects must not suffer.
+                # What is committed is true all the same, and the other effects must not suffer.
                 _log.exception("cannot carry out %s", type(effect).__name__)
         for port in ports.values():
             port.flush()
@@ -639,13 +644,22 @@ class Runtime:
         worker = self._attached.get(call.connection_id)
         if worker is None:
             return  # it left during the commit; that fact gives the call to another worker
-        entry = self.by_no(call.function_no)
-        assert entry is not None, "functions are archived, never deleted"
-        payload = self._payloads.of_run(call.run_id, call.event_id, call.stack)
-        lease_id = make_lease_id(call.request_id, call.lease_until_ms)
-        request_id, message = self._calls.encode(call, entry, payload, lease_id=lease_id)
-        worker.port.send_call(request_id, message)
+        worker.port.send_call(partial(self._make_call, call))
         ports[call.connection_id] = worker.port
+
+    def _make_call(self, call: Dispatch) -> tuple[str, bytes] | None:
+        if not self._partition.is_out(call.request_id):
+            return None
+        try:
+            entry = self.by_no(call.function_no)
+            assert entry is not None, "functions are archived, never deleted"
+            payload = self._payloads.of_run(call.run_id, call.event_id, call.stack)
+            lease_id = make_lease_id(call.request_id, call.lease_until_ms)
+            return self._calls.encode(call, entry, payload, lease_id=lease_id)
+        except Exception:
+            # Its lease ends in time, and it is given out again. Other calls must not suffer.
+            _log.exception("cannot make a call", extra={"run": ulid_text(call.run_id)})
+            return None
 
     def _answer(self, ticket: int, result: Any, error: StepwellError | None) -> None:
         done = self._waiting.pop(ticket, None)

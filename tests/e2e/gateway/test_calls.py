@@ -12,7 +12,15 @@ from stepwell.wire.connect import Kind, WorkerReplyAckData, WorkerRequestExtendL
 from stepwell.wire.ids import parse_ulid, ulid_ms, ulid_text
 from stepwell.wire.outcomes import Ops, Raised, Returned
 from tests.e2e.gateway.raw_worker import open_bench, until
-from tests.unit.server.gateway.messages import HEARTBEAT, PAUSE, REQUEST_ID, ack, extend, reply
+from tests.unit.server.gateway.messages import (
+    HEARTBEAT,
+    PAUSE,
+    REQUEST_ID,
+    ack,
+    extend,
+    made,
+    reply,
+)
 from tests.unit.server.loop import on_loop
 
 if TYPE_CHECKING:
@@ -37,8 +45,8 @@ async def replies_acked(worker: RawWorker, count: int) -> list[str]:
 async def test_calls_are_buffered_and_leave_with_one_flush() -> None:  # 15
     async with open_bench() as bench, bench.worker() as worker:
         port = port_of(bench, worker)
-        port.send_call("one", b"first")
-        port.send_call("two", b"second")
+        port.send_call(made("one", b"first"))
+        port.send_call(made("two", b"second"))
         await worker.send(HEARTBEAT)
         port.flush()
         assert await worker.receive() == (Kind.GATEWAY_EXECUTOR_REQUEST, b"first")
@@ -49,7 +57,7 @@ async def test_calls_are_buffered_and_leave_with_one_flush() -> None:  # 15
 async def test_a_call_of_the_largest_size_arrives_whole() -> None:
     async with open_bench() as bench, bench.worker() as worker:
         payload = bytes(range(256)) * (4 * 2**20 // 256)
-        port_of(bench, worker).send_call("big", payload)
+        port_of(bench, worker).send_call(made("big", payload))
         port_of(bench, worker).flush()
         assert await worker.receive() == (Kind.GATEWAY_EXECUTOR_REQUEST, payload)
 
@@ -104,7 +112,7 @@ async def test_acknowledgements_and_calls_of_one_commit_leave_in_order() -> None
         await until(lambda: bool(bench.runtime.held))
         bench.runtime.release()
         port = port_of(bench, worker)
-        port.send_call("next", b"call")
+        port.send_call(made("next", b"call"))
         port.flush()
         assert (await worker.receive())[0] is Kind.WORKER_REPLY_ACK
         assert (await worker.receive())[0] is Kind.GATEWAY_EXECUTOR_REQUEST

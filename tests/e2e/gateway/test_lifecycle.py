@@ -11,7 +11,7 @@ import pytest
 from stepwell.server.workers import WorkerStatus
 from stepwell.wire.connect import Kind
 from tests.e2e.gateway.raw_worker import open_bench, until
-from tests.unit.server.gateway.messages import HEARTBEAT, PAUSE, READY, ack, reply
+from tests.unit.server.gateway.messages import HEARTBEAT, PAUSE, READY, ack, made, reply
 from tests.unit.server.loop import on_loop
 from tests.unit.server.manual_clock import ManualClock
 
@@ -132,7 +132,7 @@ async def test_a_drain_asks_workers_to_move_and_ends_those_that_stay() -> None: 
     clock = ManualClock()
     async with open_bench(clock=clock) as bench, bench.worker() as stays, bench.worker() as moves:
         port = bench.runtime.attached[stays.connection_id].port
-        port.send_call("in flight", b"call")
+        port.send_call(made("in flight", b"call"))
         port.flush()
         await stays.receive_kind(Kind.GATEWAY_EXECUTOR_REQUEST)
         await stays.send(ack("in flight"), HEARTBEAT)

@@ -14,7 +14,7 @@ from websockets.frames import Frame, Opcode
 from stepwell.server.gateway import socket as gateway_socket
 from stepwell.wire.connect import Kind
 from tests.e2e.gateway.raw_worker import open_bench, until
-from tests.unit.server.gateway.messages import HEARTBEAT, PAUSE, app, reply
+from tests.unit.server.gateway.messages import HEARTBEAT, PAUSE, app, made, reply
 from tests.unit.server.loop import on_loop
 from tests.unit.server.manual_clock import ManualClock
 
@@ -298,7 +298,7 @@ async def stuff(bench: Bench, worker: RawWorker, calls: int) -> None:
     worker.socket.transport.pause_reading()
     port = bench.runtime.attached[worker.connection_id].port
     for number in range(calls):
-        port.send_call(str(number), b"x" * 2**20)
+        port.send_call(made(str(number), b"x" * 2**20))
     port.flush()
     (open_socket,) = bench.gateway._sockets
     await until(lambda: open_socket.unsent_bytes > gateway_socket.UNSENT_HIGH_BYTES)
@@ -309,7 +309,7 @@ async def test_any_number_of_large_calls_reaches_a_worker_that_reads() -> None:
     async with open_bench() as bench, bench.worker() as worker:
         port = bench.runtime.attached[worker.connection_id].port
         for number in range(150):
-            port.send_call(str(number), number.to_bytes(1, "big") * 2**20)
+            port.send_call(made(str(number), number.to_bytes(1, "big") * 2**20))
         port.flush()
         (open_socket,) = bench.gateway._sockets
         assert open_socket.unsent_bytes < 2 * gateway_socket.UNSENT_HIGH_BYTES

@@ -158,7 +158,7 @@ class Gateway:
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
-        app = web.Application()
+        app = web.Application(client_max_size=2**24)
         app.router.add_post("/v0/connect/start", self._start)
         app.router.add_post("/v0/connect/flush", self._flush)
         app.router.add_get("/v0/runs/{run_id}/{what}", self._state)
@@ -169,7 +169,14 @@ class Gateway:
         await site.start()
         self.api_url = f"http://127.0.0.1:{runner.addresses[0][1]}"
         sockets = await self._stack.enter_async_context(
-            serve(self._connected, "127.0.0.1", 0, subprotocols=[Subprotocol(SUBPROTOCOL)])
+            serve(
+                self._connected,
+                "127.0.0.1",
+                0,
+                subprotocols=[Subprotocol(SUBPROTOCOL)],
+                max_size=2**24,
+                close_timeout=0.2,
+            )
         )
         port = next(iter(sockets.sockets)).getsockname()[1]
         self.gateway_url = f"ws://127.0.0.1:{port}/v0/connect"

@@ -126,6 +126,15 @@ async def test_flush_leaves_a_reply() -> None:
 
 
 @on_loop
+async def test_largest_reply_can_be_flushed() -> None:
+    large = SDKResponse(request_id="large", body=b"x" * (8 * 2**20))
+    async with Gateway() as gateway, http_of(gateway) as http:
+        await http.flush(large.SerializeToString())
+
+        assert await gateway.flushed_reply() == large
+
+
+@on_loop
 async def test_flush_that_was_not_stored_raises() -> None:
     async with Gateway() as gateway, http_of(gateway) as http:
         gateway.flush_statuses = [503]

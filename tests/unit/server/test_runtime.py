@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from stepwell.engine.effects import Transition
     from stepwell.engine.inputs import Input
     from stepwell.engine.rows import Write
+    from stepwell.server.runtime import MakeCall
     from stepwell.store.interface import RunRecord
 
 
@@ -52,15 +53,17 @@ class Port:
     def __init__(self) -> None:
         self.calls: asyncio.Queue[GatewayExecutorRequestData] = asyncio.Queue()
         self.flushes = 0
-        self._unsent: list[bytes] = []
+        self._unsent: list[MakeCall] = []
 
-    def send_call(self, request_id: str, payload: bytes) -> None:
-        self._unsent.append(payload)
+    def send_call(self, make: MakeCall) -> None:
+        self._unsent.append(make)
 
     def flush(self) -> None:
         self.flushes += 1
-        for payload in self._unsent:
-            self.calls.put_nowait(GatewayExecutorRequestData.FromString(payload))
+        for make in self._unsent:
+            made = make()
+            if made is not None:
+                self.calls.put_nowait(GatewayExecutorRequestData.FromString(made[1]))
         self._unsent.clear()
 
     async def call(self) -> GatewayExecutorRequestData:

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from stepwell.server.gateway.hello import Hello
     from stepwell.server.gateway.registration import Registrar
     from stepwell.server.gateway.session import Session
-    from stepwell.server.runtime import Runtime
+    from stepwell.server.runtime import MakeCall, Runtime
     from stepwell.server.workers import WorkerBook
     from stepwell.wire.functions import Registration
 
@@ -104,7 +104,7 @@ class Connection:
         self._registrations: tuple[Registration, ...] = ()
         self._attached = False
         self._said_goodbye = False
-        self._calls: deque[tuple[str, bytes]] = deque()  # not yet given to the session
+        self._calls: deque[MakeCall] = deque()  # not yet made and given to the session
         self._pending = 0
         self._pending_bytes = 0
 
@@ -115,12 +115,13 @@ class Connection:
 
     # --- the runtime's side: `WorkerPort` ---
 
-    def send_call(self, request_id: str, payload: bytes) -> None:
-        """Send a call, given as serialised `GatewayExecutorRequestData`, from the next flush on.
+    def send_call(self, make: MakeCall) -> None:
+        """Send a call from the next flush on.
 
-        It leaves when the worker has read enough of what came before it.
+        It is made and leaves when the worker has read enough of what came before it, so that
+        many large calls are never in memory together.
         """
-        self._calls.append((request_id, payload))
+        self._calls.append(make)
 
     def flush(self) -> None:
         """Send what was buffered, together with the acknowledgements of the same commit."""
@@ -136,7 +137,10 @@ class Connection:
     def release_calls(self, room_bytes: int) -> None:
         """Give calls to the session until so many bytes are reached; at least one."""
         while self._calls:
-            request_id, payload = self._calls.popleft()
+            made = self._calls.popleft()()
+            if made is None:
+                continue
+            request_id, payload = made
             self._session.send_call(request_id, payload)
             room_bytes -= len(payload)
             if room_bytes <= 0:

@@ -170,6 +170,31 @@ def test_an_error_beside_a_planned_step_is_tried_again_while_that_one_runs() -> 
     assert (s.call.step_id, s.call.plan_only) == ("step", False)
 
 
+def test_another_steps_error_beside_the_outcome_of_a_targeted_call_has_the_function_go_on() -> None:
+    s = a_call()
+    s.reply(ops(op("StepPlanned", "a")))
+    s.reply(ops(op("StepRun", "a"), failed("b")))
+    assert (s.call.step_id, s.call.stack, s.call.attempt) == ("step", (step_id("a"),), 0)
+    assert [row.name for row in s.rows(PutHistory)] == ["a", "b"]
+    s.pass_ms(60_000)
+    assert len(s.calls) == 3, "there is no other call"
+
+
+def test_another_steps_error_before_the_outcome_of_a_targeted_call_strands_nothing() -> None:
+    s = a_call()
+    s.reply(ops(op("StepPlanned", "a")))
+    s.reply(ops(failed("b"), op("StepRun", "a")))
+    assert (s.call.step_id, s.call.stack) == ("step", (step_id("a"),))
+
+
+def test_a_targeted_call_that_plans_its_step_and_fails_is_tried_again_once() -> None:
+    s = a_call()
+    s.reply(ops(op("StepPlanned", "a")))
+    s.reply(ops(op("StepPlanned", "a"), failed("b")))
+    s.pass_ms(60_000)
+    assert [call.step_id for call in s.calls] == ["step", step_id("a"), step_id("a")]
+
+
 def test_a_function_that_raises_on_a_targeted_call_fails_as_a_whole_in_the_end() -> None:
     s = a_call(retries=1)
     s.reply(ops(op("StepPlanned", "a"), op("StepPlanned", "b")))

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from google.protobuf.message import Message
 
+    from stepwell.server.runtime import MakeCall
+
 CONNECTION_ID = "01K7T09A4B0000000000000000"
 REQUEST_ID = "01K7T0C0000000000000000001"
 
@@ -98,6 +100,11 @@ def extend(lease_id: str, request_id: str = REQUEST_ID, **fields: Any) -> bytes:
         Kind.WORKER_REQUEST_EXTEND_LEASE,
         WorkerRequestExtendLeaseData(request_id=request_id, lease_id=lease_id, **fields),
     )
+
+
+def made(request_id: str, payload: bytes) -> MakeCall:
+    """A call as the runtime hands it to a connection."""
+    return lambda: (request_id, payload)
 
 
 HEARTBEAT = envelope(Kind.WORKER_HEARTBEAT)

@@ -10,7 +10,7 @@ from stepwell.server.gateway.facts import Acked, Gone, Heartbeat, Paused, Replie
 from stepwell.server.gateway.session import Phase, Session, SessionConfig
 from stepwell.server.workers import WorkerBook, WorkerStatus
 from stepwell.wire.connect import ConnectMessage, Kind
-from tests.unit.server.gateway.messages import CONNECTION_ID, connect
+from tests.unit.server.gateway.messages import CONNECTION_ID, connect, made
 from tests.unit.server.gateway.test_registration import Desk
 from tests.unit.server.loop import on_loop
 
@@ -139,7 +139,7 @@ async def test_calls_leave_with_the_flush() -> None:
     line = Line()
     await line.handshake()
     before = len(line.wire.asked)
-    line.connection.send_call("r", b"call")
+    line.connection.send_call(made("r", b"call"))
     assert line.wire.asked[before:] == []
     line.connection.flush()
     assert line.wire.asked[before:] == ["now"]
@@ -153,7 +153,7 @@ async def test_calls_are_released_as_far_as_there_is_room_and_at_least_one() -> 
     line = Line()
     await line.handshake()
     for number in range(6):
-        line.connection.send_call(str(number), b"x" * 100)
+        line.connection.send_call(made(str(number), b"x" * 100))
     for room_bytes, calls in ((250, 3), (-5, 1), (1_000, 2)):
         line.connection.release_calls(room_bytes)
         assert len(line.sent()) == calls
@@ -167,7 +167,7 @@ async def test_an_acknowledgement_is_ready_before_the_calls_of_its_commit_are_fl
     line.runtime.holds_reports = True
     line.reply()
     line.runtime.release()
-    line.connection.send_call("next", b"call")
+    line.connection.send_call(made("next", b"call"))
     line.connection.release_calls(1_000)
     assert line.sent() == [Kind.WORKER_REPLY_ACK, Kind.GATEWAY_EXECUTOR_REQUEST]
 
