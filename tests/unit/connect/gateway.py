@@ -176,6 +176,7 @@ class Gateway:
                 subprotocols=[Subprotocol(SUBPROTOCOL)],
                 max_size=2**24,
                 close_timeout=0.2,
+                max_queue=2,  # a test that does not read stops the worker soon
             )
         )
         port = next(iter(sockets.sockets)).getsockname()[1]

@@ -90,6 +90,17 @@ def test_a_time_that_makes_no_sense_fails_the_run_at_once(name: str, error: str)
     assert b"nap" in end.output
 
 
+def test_a_name_of_any_length_is_kept_short() -> None:
+    s = a_call()
+    s.reply(ops({"op": "Sleep", "id": "x", "name": "1h", "displayName": "n" * 100_000}))
+    assert len(s.rows(PutLive)[-1].state) < 1_000
+    s.send()
+    s.reply(ops({"op": "Sleep", "id": "x", "name": "n" * 100_000}))
+    (end,) = s.ends
+    assert end.output is not None
+    assert len(end.output) < 1_000
+
+
 def test_a_sleep_beside_steps_is_one_of_them() -> None:
     s = a_call()
     s.reply(ops(op("StepPlanned", "a"), op("Sleep", "nap", name="5s"), op("StepPlanned", "b")))
