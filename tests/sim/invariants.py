@@ -131,7 +131,10 @@ def check_memory(partition: Partition) -> None:
                 lease = partition.leases.get(job.request_id)
                 assert lease is not None, "6: a leased job has a lease"
                 assert lease.job is job, "6: the lease is this job's"
-            elif job.phase is Phase.QUEUED:
+                continue
+            assert job.request_id is None, "6: a fence is of a call that is out"
+            assert not job.instance_id, "6: a slot is of a call that is out"
+            if job.phase is Phase.QUEUED:
                 queued[id(job)] += 1
             elif job.due_ms <= partition.timers.horizon_ms:
                 due.add(id(job))

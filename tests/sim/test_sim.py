@@ -10,7 +10,7 @@ from tests.sim.programs import Do, Nap, Program, Stumble, Together, bodies_witho
 from tests.sim.simulate import simulate
 from tests.sim.world import CALL_FATES, COMMIT_FAULTS
 
-SEEDS = 400
+SEEDS = 300
 
 MUST_HAPPEN = (
     *CALL_FATES,

@@ -10,7 +10,9 @@ import msgspec
 from stepwell.engine.inputs import WorkerAttached
 from stepwell.engine.leases import make_lease_id
 from stepwell.engine.rows import StepKind
+from stepwell.wire.outcomes import Ops
 from tests.sim.programs import CAUGHT, answer
+from tests.unit.engine.scenario import ops
 
 if TYPE_CHECKING:
     from stepwell.engine.effects import Dispatch
@@ -141,6 +143,11 @@ class Worker:
             plan_only=call.plan_only,
             bodies=world.bodies.setdefault(call.run_id, Counter()),
         )
+        if fate == "answers nothing":
+            outcome = ops()
+        if fate == "tells an old step again" and memo and isinstance(outcome, Ops):
+            old = ops({"op": "StepRun", "id": next(iter(memo)), "data": "told again"})
+            outcome = msgspec.structs.replace(outcome, ops=(*old.ops, *outcome.ops))
         lasts_ms = world.lease_ms * 2 if fate == "late" else world.body_ms()
         world.later(
             lasts_ms,

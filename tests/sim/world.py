@@ -42,6 +42,8 @@ CALL_FATES = (
     "drains",
     "reply lost",
     "replies twice",
+    "answers nothing",
+    "tells an old step again",
 )
 COMMIT_FAULTS = (
     "crash before commit",

@@ -30,9 +30,9 @@ def test_story(name: str, request: pytest.FixtureRequest) -> None:
 
 def test_every_story_ends_with_all_runs_over() -> None:
     for path in STORIES.glob("*.txt"):
-        lives = {line.split()[2]: line for line in path.read_text().splitlines()
-                 if line.startswith("+ live")}  # fmt: skip
-        open_ = [run for run, line in lives.items() if not line.endswith("no more")]
+        rows = [line for line in path.read_text().splitlines() if line.startswith("+ live")]
+        latest = {line.split()[2]: line for line in rows}
+        open_ = [run for run, line in latest.items() if not line.endswith("no more")]
         assert not open_, f"{path.name} leaves {open_} alive"
 
 

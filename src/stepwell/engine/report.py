@@ -15,6 +15,7 @@ from stepwell.engine.state import Phase, Sleep
 from stepwell.engine.turn import failure
 from stepwell.wire.ids import UNTARGETED_STEP
 from stepwell.wire.outcomes import Ops, Raised, Returned
+from stepwell.wire.quoting import quoted
 
 if TYPE_CHECKING:
     from stepwell.engine.state import Job, Run
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from stepwell.wire.outcomes import Outcome
 
 FRUITLESS_MAX = 100
-"""Reports in a row that finish no step; then the run fails, as it would go on so for ever."""
+"""Reports in a row that finish no step and start no sleep: more would go on so for ever."""
 
 EXECUTION_VERSION = 2
 
@@ -77,10 +78,6 @@ class Report:
     def is_last_attempt(self) -> bool:
         """Whether this call may not be tried again."""
         return self._job.attempt + 1 >= self._turn.max_attempts(self._run)
-
-    @property
-    def _is_aimed(self) -> bool:
-        return self._job.step_id != UNTARGETED_STEP
 
     def complete_step(self, op: Op, kind: StepKind, data: bytes) -> None:
         """A step has its outcome. The first one stays."""
@@ -153,6 +150,10 @@ class Report:
 
     # --- the kinds of outcome ---
 
+    @property
+    def _is_aimed(self) -> bool:
+        return self._job.step_id != UNTARGETED_STEP
+
     def _raised(self, outcome: Raised) -> None:
         run, job = self._run, self._job
         if outcome.fatal or outcome.no_retry or self.is_last_attempt:
@@ -207,8 +208,8 @@ class Report:
             if handler is None:
                 self.fail_run(
                     name="InngestErrUnsupportedOpcode",
-                    message=f"step {op.label!r} uses the operation {op.op!r}, which this server "
-                    "does not support",
+                    message=f"step {quoted(op.label)} uses the operation {quoted(op.op)}, which "
+                    "this server does not support",
                 )
             else:
                 handler(self, op)

@@ -33,6 +33,9 @@ STEP_BYTES_MAX = 4 * 2**20
 STEP_ID_CHARS_MAX = 512
 """The protocol states no limit; SDKs send 40 characters."""
 
+LABEL_CHARS_MAX = 512
+"""A step's name is for people, and is stored with all that is told of the step."""
+
 
 class OpError(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
     """The error of a failed step, as SDKs write it. Unknown keys are dropped."""
@@ -70,9 +73,10 @@ class Op(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
     @property
     def label(self) -> str:
-        """What people call this step."""
+        """What people call this step, or the beginning of it."""
         user_id = self.userland.id if self.userland else ""
-        return self.display_name or user_id or self.name or self.id
+        label = self.display_name or user_id or self.name or self.id
+        return shortened(label, LABEL_CHARS_MAX)
 
 
 def parse_ops(body: bytes) -> tuple[Op, ...]:

@@ -8,6 +8,7 @@ import msgspec
 
 from stepwell.errors import WireError
 from stepwell.wire.durations import sleep_until_ms
+from stepwell.wire.quoting import quoted
 
 if TYPE_CHECKING:
     from stepwell.engine.report import Report
@@ -37,13 +38,13 @@ def apply(report: Report, op: Op) -> None:
     except WireError as error:
         report.fail_run(
             name="InngestErrInvalidSleep",
-            message=f"step {op.label!r} cannot sleep until {text!r}: {error.message}",
+            message=f"step {quoted(op.label)} cannot sleep until {quoted(text)}: {error.message}",
         )
         return
     if due_ms - report.now_ms > SLEEP_MS_MAX:
         report.fail_run(
             name="InngestErrTimeoutTooLong",
-            message=f"step {op.label!r} sleeps for more than 366 days, which is the longest time",
+            message=f"step {quoted(op.label)} sleeps for more than 366 days, the longest time",
         )
         return
     report.start_sleep(op, due_ms)
