@@ -21,6 +21,7 @@ from stepwell.server.gateway.facts import (
     Gone,
     Heartbeat,
     Paused,
+    Quiet,
     Ready,
     Replied,
     SyncWanted,
@@ -181,6 +182,11 @@ class Connection:
                 self._shared.book.status(self._id, WorkerStatus.DRAINING)
                 if self._attached:
                     self._runtime.detach(self._id)
+            case Quiet():
+                _log.warning(
+                    "worker is silent; its new calls go elsewhere", extra={"connection": self._id}
+                )
+                self._runtime.detach(self._id)
             case Gone():
                 self._leave(fact.reason)
             case SyncWanted():

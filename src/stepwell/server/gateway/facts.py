@@ -23,6 +23,10 @@ class Paused(msgspec.Struct, frozen=True, kw_only=True):
     """The worker takes no more calls: it is leaving, or the gateway is."""
 
 
+class Quiet(msgspec.Struct, frozen=True, kw_only=True):
+    """The worker was not heard for two heartbeats: it gets no calls until `Ready` comes again."""
+
+
 class Acked(msgspec.Struct, frozen=True, kw_only=True):
     """The worker took a call."""
 
@@ -61,7 +65,9 @@ class Gone(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
 
 
-Fact: TypeAlias = SyncWanted | Ready | Paused | Acked | ExtendWanted | Replied | Heartbeat | Gone
+Fact: TypeAlias = (
+    SyncWanted | Ready | Paused | Quiet | Acked | ExtendWanted | Replied | Heartbeat | Gone
+)
 
 
 class Close(msgspec.Struct, frozen=True, kw_only=True):

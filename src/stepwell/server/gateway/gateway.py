@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from stepwell.server.settings import Settings
     from stepwell.server.workers import WorkerBook
 
+QUIET_INTERVALS = 2
+QUIET_LEAST_MS = 20_000
 SILENCE_INTERVALS = 5
 SILENCE_LEAST_MS = 25_000
 """Some SDKs send a heartbeat every ten seconds, whatever interval is advertised."""
@@ -285,6 +287,7 @@ def session_config(
         authenticate=authenticate,
         heartbeat_interval=f"{heartbeat_s}s",
         extend_lease_interval=f"{extend_s}s",
+        quiet_ms=max(QUIET_LEAST_MS, QUIET_INTERVALS * heartbeat_s * 1000),
         silence_ms=max(SILENCE_LEAST_MS, SILENCE_INTERVALS * heartbeat_s * 1000),
         drain_wait_ms=settings.connect_drain_wait_ms,
     )

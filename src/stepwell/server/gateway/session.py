@@ -38,6 +38,7 @@ from stepwell.server.gateway.facts import (
     Heartbeat,
     Output,
     Paused,
+    Quiet,
     Ready,
     Replied,
     SyncWanted,
@@ -113,6 +114,7 @@ class SessionConfig(msgspec.Struct, frozen=True, kw_only=True):
     authenticate: Authenticate
     heartbeat_interval: str
     extend_lease_interval: str
+    quiet_ms: int
     silence_ms: int
     drain_wait_ms: int
 
@@ -128,6 +130,7 @@ class Session:
         self._paused = False  # by the worker
         self._drain_until_ms: int | None = None
         self._heard_ms = now_ms
+        self._quiet = False  # for so long that it gets no new calls
         self._deadline_ms = now_ms + HELLO_WAIT_MS  # of the hello, later of the closing handshake
         self._held: list[tuple[int, bytes]] = []
         self._held_bytes = 0
@@ -157,6 +160,10 @@ class Session:
         """What the worker said of itself, once it authenticated."""
         return self._hello
 
+    @property
+    def _takes_calls(self) -> bool:
+        return self._phase is Phase.READY and self._attached and not self._quiet
+
     # --- the four verbs ---
 
     def receive(self, data: bytes, now_ms: int) -> None:
@@ -164,6 +171,10 @@ class Session:
         if self._phase >= Phase.DISCONNECTING:
             return
         self._heard_ms = now_ms
+        if self._quiet:
+            self._quiet = False
+            if self._phase is Phase.READY:
+                self._facts.append(Ready())
         try:
             message = ConnectMessage.FromString(data)
         except DecodeError:
@@ -198,6 +209,8 @@ class Session:
             return None
         if self._phase is Phase.DISCONNECTING or self._hello is None:
             return self._deadline_ms
+        if self._takes_calls:
+            return self._heard_ms + self._config.quiet_ms
         silence_ms = self._heard_ms + self._config.silence_ms
         if self._drain_until_ms is None:
             return silence_ms
@@ -218,6 +231,10 @@ class Session:
             self._refuse(POLICY_VIOLATION, HELLO_TIMEOUT, UNEXPECTED, now_ms)
         elif self._drain_until_ms is not None and now_ms >= self._drain_until_ms:
             self._refuse(GOING_AWAY, GATEWAY_CLOSING, GATEWAY_DRAINING, now_ms)
+        elif self._takes_calls:
+            self._quiet = True
+            self._forget_unacknowledged()
+            self._facts.append(Quiet())
         else:
             self._refuse(INTERNAL, INTERNAL_ERROR, HEARTBEATS_MISSED, now_ms)
 
@@ -289,7 +306,7 @@ class Session:
         One that comes after the worker stopped taking calls is dropped: its fact is on the way to
         the caller, who gives the call to another worker.
         """
-        if self._phase is not Phase.READY or not self._attached:
+        if not self._takes_calls:
             return
         if len(self._calls) >= CALLS_TRACKED_MAX:
             del self._calls[next(iter(self._calls))]

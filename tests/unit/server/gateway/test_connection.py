@@ -50,6 +50,7 @@ class Line:
                 authenticate=lambda *_: True,
                 heartbeat_interval="10s",
                 extend_lease_interval="5s",
+                quiet_ms=20_000,
                 silence_ms=50_000,
                 drain_wait_ms=25_000,
             ),

@@ -18,6 +18,7 @@ from stepwell.server.gateway.facts import (
     Gone,
     Heartbeat,
     Paused,
+    Quiet,
     Ready,
     Replied,
     SyncWanted,
@@ -60,6 +61,7 @@ from tests.unit.server.gateway.messages import (
 if TYPE_CHECKING:
     from stepwell.server.gateway.facts import Fact, Output
 
+QUIET_MS = 20_000
 SILENCE_MS = 50_000
 DRAIN_WAIT_MS = 25_000
 LEASE_ID = "01K7T0FPR00000000000000000"
@@ -81,6 +83,7 @@ class Story:
                 heartbeat_interval="10s",
                 extend_lease_interval="5s",
                 silence_ms=SILENCE_MS,
+                quiet_ms=QUIET_MS,
                 drain_wait_ms=DRAIN_WAIT_MS,
                 **config,
             ),
@@ -420,7 +423,7 @@ def test_a_heartbeat_is_answered_and_keeps_the_connection() -> None:  # 32
     for _ in range(10):
         story.wait(SILENCE_MS - 1)
         story.send(HEARTBEAT)
-        assert story.facts() == [Heartbeat()]
+        assert story.facts() == [Quiet(), Ready(), Heartbeat()]
         assert story.kinds() == [Kind.GATEWAY_HEARTBEAT]
 
 
@@ -430,7 +433,7 @@ def test_a_silent_worker_is_closed_with_a_reason_on_which_it_comes_back() -> Non
     assert story.output() is None
     story.wait(1)
     assert story.close() == INTERNAL
-    assert story.facts() == [Gone(reason="CONSECUTIVE_HEARTBEATS_MISSED")]
+    assert story.facts() == [Quiet(), Gone(reason="CONSECUTIVE_HEARTBEATS_MISSED")]
 
 
 def test_a_paused_worker_takes_no_calls_and_is_served_otherwise() -> None:  # 34
@@ -599,6 +602,41 @@ def test_a_socket_that_is_turned_away_gets_no_hello() -> None:
     output = story.output()
     assert output is not None
     assert (output.messages, output.close) == ([], GOING_AWAY)
+
+
+# --- a silent worker ---
+
+
+def test_a_silent_worker_gets_no_calls_until_it_is_heard_again() -> None:
+    story = ready()
+    story.wait(QUIET_MS - 1)
+    assert story.facts() == []
+    story.wait(1)
+    assert story.facts() == [Quiet()]
+    story.session.send_call(REQUEST_ID, b"call")
+    assert story.output() is None
+    story.send(HEARTBEAT)
+    assert story.facts() == [Ready(), Heartbeat()]
+    story.output()
+    story.session.send_call(REQUEST_ID, b"call")
+    assert story.kinds() == [Kind.GATEWAY_EXECUTOR_REQUEST]
+
+
+def test_a_worker_that_beats_is_never_silent() -> None:
+    story = ready()
+    for _ in range(20):
+        story.wait(QUIET_MS // 2)
+        story.send(HEARTBEAT)
+    assert story.facts() == [Heartbeat()] * 20
+
+
+def test_a_silent_worker_that_pauses_takes_no_calls_afterwards() -> None:
+    story = ready()
+    story.wait(QUIET_MS)
+    story.send(PAUSE)
+    assert story.facts() == [Quiet(), Ready(), Paused()]
+    story.send(HEARTBEAT)
+    assert story.facts() == [Heartbeat()]
 
 
 # --- the gateway leaves ---
