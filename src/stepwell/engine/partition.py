@@ -51,6 +51,9 @@ if TYPE_CHECKING:
     from stepwell.wire.events import NewEvent
     from stepwell.wire.ids import IdSource, RequestId, RunId
 
+GIVE_OUT_MAX = 200
+"""Calls given out in one turn: what has arrived meanwhile is decided on before the next ones."""
+
 
 class Partition:
     """The engine's state for one owner."""
@@ -64,6 +67,7 @@ class Partition:
         self.timers = Timers(config.timer_window)
         self.leases = Leases(lease_ms=config.lease_ms, grace_ms=config.reconnect_grace_ms)
         self.workers = Workers()
+        self._calls_wait = False
         self.at_work: RunId | None = None
         """The run that `step` is changing, for whoever must know which one made it raise."""
 
@@ -138,6 +142,8 @@ class Partition:
 
     def next_wakeup_ms(self) -> int:
         """When to call `step` again even if nothing comes in."""
+        if self._calls_wait:
+            return 0
         timer_ms = self.timers.next_ms()
         lease_ms = self.leases.next_ms()
         return timer_ms if lease_ms is None else min(timer_ms, lease_ms)
@@ -296,13 +302,18 @@ class Partition:
 
     def _give_out(self, turn: Turn) -> None:
         """Match queued jobs and free slots: over all functions, first come first served."""
+        self._calls_wait = False
         heads = [
             (place, no)
             for no in self.backlog.functions()
             if self.workers.serves(no) and (place := self.backlog.head(no)) is not None
         ]
         heapify(heads)
+        room = GIVE_OUT_MAX
         while heads:
+            if not room:
+                self._calls_wait = True
+                return
             no = heads[0][1]
             connection = self.workers.pick(no)
             if connection is None:
@@ -311,6 +322,7 @@ class Partition:
             run, job = self.backlog.pop(no)
             self.at_work = run.run_id
             turn.lease(run, job, connection)
+            room -= 1
             next_place = self.backlog.head(no)
             if next_place is None:
                 heappop(heads)

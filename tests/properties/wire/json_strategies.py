@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from copy import deepcopy
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from hypothesis import strategies as st
@@ -80,7 +81,7 @@ def _mistaken(right: Any, seed: int) -> Any:
             case 1:
                 del holder[key]
             case _:
-                holder[key] = source.choice(_WRONG)
+                holder[key] = deepcopy(source.choice(_WRONG))  # a later mistake may change it
     return value
 
 

@@ -6,6 +6,7 @@ from collections import Counter
 
 import pytest
 
+from stepwell.engine.partition import GIVE_OUT_MAX
 from stepwell.engine.workers import LIMIT_DEFAULT, Workers
 from tests.unit.engine.scenario import Scenario, returned
 
@@ -246,3 +247,15 @@ def test_a_full_worker_does_not_hold_up_functions_of_others() -> None:
     s.send("order/paid")
     s.send("bill/due")
     assert [call.connection_id for call in s.calls] == ["c1", "c2"]
+
+
+def test_no_more_calls_are_given_out_in_a_turn_than_its_bound() -> None:
+    s = Scenario()
+    s.sync({})
+    s.send_many(*({"name": "order/paid", "data": {}} for _ in range(GIVE_OUT_MAX + 50)))
+    s.attach(limit=1_000)
+    assert len(s.calls) == GIVE_OUT_MAX
+    assert s.partition.next_wakeup_ms() <= s.now_ms
+    s.step()
+    assert len(s.calls) == GIVE_OUT_MAX + 50
+    assert s.partition.next_wakeup_ms() > s.now_ms
