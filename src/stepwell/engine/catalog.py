@@ -76,6 +76,11 @@ class Catalog:
         """The functions that events may start, by number."""
         return [entry for entry in self._by_no.values() if entry.archived_at_ms is None]
 
+    @property
+    def all_functions(self) -> list[FunctionEntry]:
+        """Every function that was ever registered, archived ones too, by number."""
+        return list(self._by_no.values())
+
     def by_no(self, no: int) -> FunctionEntry | None:
         """The function with this number, archived or not."""
         return self._by_no.get(no)

@@ -39,6 +39,7 @@ from stepwell.engine.report import Report
 from stepwell.engine.rows import PutEvent
 from stepwell.engine.state import Job, Phase, Run
 from stepwell.engine.turn import EngineConfig, Turn, failure
+from stepwell.engine.waiting import Waiting, waiting_for
 from stepwell.engine.workers import Workers
 from stepwell.wire.ids import app_uuid
 
@@ -147,6 +148,16 @@ class Partition:
         timer_ms = self.timers.next_ms()
         lease_ms = self.leases.next_ms()
         return timer_ms if lease_ms is None else min(timer_ms, lease_ms)
+
+    def waiting(self, function_no: int, state: bytes) -> Waiting | None:
+        """Why a run does not go on just now. `state` is its live row's."""
+        entry = self.catalog.by_no(function_no)
+        return waiting_for(
+            state,
+            slug="" if entry is None else entry.slug,
+            is_served=self.workers.serves(function_no),
+            leases=self.leases,
+        )
 
     def is_out(self, request_id: RequestId) -> bool:
         """Whether this is the current call of a job."""

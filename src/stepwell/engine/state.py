@@ -92,7 +92,8 @@ class RunState(msgspec.Struct, array_like=True, eq=False):
 
 
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(RunState).decode
+decode_state = msgspec.msgpack.Decoder(RunState).decode
+"""Reads what a live row keeps."""
 
 
 class Run:
@@ -146,7 +147,7 @@ class Run:
             event_id=image.event_id,
             status=image.status,
             started_at_ms=image.started_at_ms,
-            state=_decode(image.state),
+            state=decode_state(image.state),
             stored=True,
         )
         run.steps = {step.step_id: step.data_bytes for step in image.steps}

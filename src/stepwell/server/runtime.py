@@ -42,6 +42,7 @@ from stepwell.engine.inputs import (
 from stepwell.engine.leases import make_lease_id
 from stepwell.engine.partition import Partition
 from stepwell.engine.rows import PutEvent, PutQuarantine, PutStep
+from stepwell.engine.waiting import Waiting
 from stepwell.errors import LimitExceeded, StepwellError, StoreError, WireError
 from stepwell.server.dispatch.connect_call import ConnectCalls
 from stepwell.server.loading import load_partition, load_wanted
@@ -60,7 +61,7 @@ if TYPE_CHECKING:
     from stepwell.wire.ids import IdSource, RunId
     from stepwell.wire.outcomes import Outcome
 
-__all__ = ["Attached", "FunctionEntry", "Registered", "Runtime", "WorkerPort"]
+__all__ = ["Attached", "FunctionEntry", "Registered", "Runtime", "Waiting", "WorkerPort"]
 
 _log = logging.getLogger(__name__)
 
@@ -216,6 +217,11 @@ class Runtime:
         """A new reader of what is committed; the caller closes it."""
         return self._store.reader()
 
+    def waiting(self, run_id: RunId, function_no: int) -> Waiting | None:
+        """Why a run does not go on just now; None if it is over, or a worker is at it."""
+        state = self._reader.live_state(run_id)
+        return None if state is None else self._partition.waiting(function_no, state)
+
     @property
     def catalog(self) -> Catalog:
         """Apps and functions."""
@@ -267,7 +273,22 @@ class Runtime:
             lambda ticket: AppSynced(ticket=ticket, registration=registration, sync_id=sync_id)
         )
         assert isinstance(done, AppRegistered), "a sync is answered with its ids"
+        if done.modified:
+            self._warn_of_disagreement(registration)
         return Registered(modified=done.modified, app_id=done.app_id, sync_id=done.sync_id)
+
+    def _warn_of_disagreement(self, registration: Registration) -> None:
+        """The last sync of an app wins: say so when a connected worker has other functions."""
+        listed = {function.slug for function in registration.functions}
+        for worker in self._attached.values():
+            slugs = {slug for app, slug in worker.functions if app == registration.app_name}
+            if missing := sorted(slugs - listed):
+                _log.warning(
+                    "the app %s no longer has functions that a connected worker serves: events do "
+                    "not start them any more; all workers of an app must have the same functions",
+                    registration.app_name,
+                    extra={"functions": ",".join(missing), "instance": worker.instance_id},
+                )
 
     async def report(self, *, request_id: str, outcome: Outcome) -> bool:
         """Apply a call's outcome; durable on return. Raises like `receive_events`.

@@ -220,8 +220,24 @@ def test_a_refused_function_is_named_with_its_reason(  # 13
             assert (told.code, closed) == (code, (1008, code))
             assert bench.runtime.catalog.functions == []
             assert bench.runtime.named("attach") == []
+            await until(lambda: bench.book.live_count == 0)
+            (info,) = bench.book.list()
+            assert info.disconnect_reason == told.message
 
     check()
+
+
+@on_loop
+async def test_the_same_refusal_is_logged_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:
+    clock = ManualClock()
+    async with open_bench(clock=clock) as bench:
+        for wait_ms in (0, 59_999, 1):
+            clock.advance(wait_ms)
+            async with bench.socket() as worker:
+                hello = worker.hello(app(functions=[function("shop-ship", name="")]))
+                await sync_failure(worker, hello)
+    said = [record for record in caplog.records if "apps refused" in record.getMessage()]
+    assert len(said) == 2
 
 
 @pytest.mark.parametrize("functions", [b"", b"null", b"{}", b"[1]", b"\xff", b"[" * 10_000])

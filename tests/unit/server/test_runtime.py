@@ -431,3 +431,37 @@ def test_function_served_over_http_is_refused_and_nothing_is_registered() -> Non
             assert runtime.catalog.apps == {}
 
     run_test(story)
+
+
+def test_a_sync_that_drops_what_a_connected_worker_serves_is_told(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def story() -> None:
+        async with running(MemoryStore()) as runtime:
+            await sync(runtime, {"fn": "a"}, {"fn": "b"})
+            attach(runtime)
+            await send(runtime)
+            await sync(runtime, {"fn": "b"}, {"fn": "c"})
+
+    with caplog.at_level("WARNING", logger="stepwell.server.runtime"):
+        run_test(story)
+    (record,) = [each for each in caplog.records if each.name == "stepwell.server.runtime"]
+    assert record.__dict__["functions"] == "shop-a"
+    assert record.__dict__["instance"] == "c1"
+
+
+def test_a_run_says_why_it_waits() -> None:
+    async def story() -> None:
+        async with running(MemoryStore()) as runtime:
+            await sync(runtime)
+            await send(runtime)
+            (run,) = runs(runtime)
+            found = runtime.waiting(run.run_id, run.function_no)
+            assert found is not None
+            assert found.reason == "no_worker"
+            call = await attach(runtime).call()
+            assert runtime.waiting(run.run_id, run.function_no) is None
+            assert await runtime.report(request_id=call.request_id, outcome=returned())
+            assert runtime.waiting(run.run_id, run.function_no) is None
+
+    run_test(story)

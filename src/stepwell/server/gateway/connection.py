@@ -105,6 +105,7 @@ class Connection:
         self._registrations: tuple[Registration, ...] = ()
         self._attached = False
         self._said_goodbye = False
+        self._refusal = ""  # why its apps were not taken
         self._calls: deque[MakeCall] = deque()  # not yet made and given to the session
         self._pending = 0
         self._pending_bytes = 0
@@ -231,11 +232,12 @@ class Connection:
         hello = self._session.hello
         if hello is None:
             return
-        self._shared.book.leaving(self._id, reason)
-        _log.info(
-            "worker gone",
-            extra={"instance": hello.instance_id, "reason": reason, "connection": self._id},
-        )
+        self._shared.book.leaving(self._id, self._refusal or reason)
+        if not self._refusal:
+            _log.info(
+                "worker gone",
+                extra={"instance": hello.instance_id, "reason": reason, "connection": self._id},
+            )
         if self._attached:
             self._runtime.gone(self._id)
         if self._registrations:
@@ -287,7 +289,8 @@ class Connection:
         except StepwellError as error:
             now_ms = self._shared.clock.now_ms()
             if error.status < 500:
-                _log.warning("apps refused: %s", error, extra={"instance": hello.instance_id})
+                self._refusal = error.message
+                self._shared.registrar.log_refusal(hello.instance_id, error.message)
                 session.sync_failed(error.code, error.message, now_ms)
             else:
                 _log.warning("apps not stored: %s", error, extra={"instance": hello.instance_id})

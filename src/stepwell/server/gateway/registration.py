@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 from stepwell.errors import StoreError
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
 REGISTER_WAIT_S = 9.0
 """SDKs give the whole handshake ten seconds."""
 
+REFUSAL_REPEAT_MS = 60_000
+REFUSALS_KEPT_MAX = 1_000
+"""A refused worker comes again every second: the same refusal is logged once a minute."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -33,6 +38,19 @@ class Registrar:
         self._runtime = runtime
         self._versions = versions
         self._clock = clock
+        self._refusals: OrderedDict[tuple[str, str], int] = OrderedDict()
+
+    def log_refusal(self, instance_id: str, text: str) -> None:
+        """Say that a worker's apps were refused, unless that was said a moment ago."""
+        now_ms = self._clock.now_ms()
+        said_ms = self._refusals.get((instance_id, text))
+        if said_ms is not None and now_ms - said_ms < REFUSAL_REPEAT_MS:
+            return
+        self._refusals[instance_id, text] = now_ms
+        self._refusals.move_to_end((instance_id, text))
+        if len(self._refusals) > REFUSALS_KEPT_MAX:
+            self._refusals.popitem(last=False)
+        _log.warning("apps refused: %s", text, extra={"instance": instance_id})
 
     async def admit(self, hello: Hello) -> tuple[Registration, ...]:
         """Take a worker in: each of its apps is registered, or needs not be.

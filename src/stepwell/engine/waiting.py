@@ -1,0 +1,63 @@
+"""Why a run that is not over does not go on just now, for people who look at it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+
+from stepwell.engine.state import Phase, decode_state
+
+if TYPE_CHECKING:
+    from stepwell.engine.leases import Leases
+
+
+class Waiting(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run waits for. `until_ms` is when that ends by itself, None if it does not."""
+
+    reason: Literal["no_worker", "no_capacity", "retry", "sleep", "worker_lost"]
+    until_ms: int | None
+    text: str
+
+
+def waiting_for(state: bytes, *, slug: str, is_served: bool, leases: Leases) -> Waiting | None:
+    """The reason, or None if a worker has a call of the run.
+
+    Args:
+        state: As the run's live row keeps it.
+        slug: The run's function.
+        is_served: Whether a connected worker takes calls of it.
+    """
+    run = decode_state(state)
+    lost_until_ms: int | None = None
+    for job in run.jobs:
+        if job.phase is Phase.LEASED and job.request_id is not None:
+            lease = leases.get(job.request_id)
+            if lease is None or lease.connection_id is not None:
+                return None
+            lost_until_ms = max(lost_until_ms or 0, lease.until_ms)
+    if lost_until_ms is not None:
+        return Waiting(
+            reason="worker_lost",
+            until_ms=lost_until_ms,
+            text="its worker is away; if it does not come back, another one gets the call",
+        )
+    if any(job.phase is Phase.QUEUED for job in run.jobs):
+        if not is_served:
+            return Waiting(
+                reason="no_worker", until_ms=None, text=f"no connected worker has {slug}"
+            )
+        return Waiting(
+            reason="no_capacity",
+            until_ms=None,
+            text=f"every worker that has {slug} has as many calls as it takes",
+        )
+    retries = [(job.due_ms, job.attempt) for job in run.jobs if job.phase is Phase.WAITING]
+    sleeps = [(sleep.due_ms, sleep.name) for sleep in run.sleeps]
+    if retries and (not sleeps or min(retries)[0] <= min(sleeps)[0]):
+        due_ms, attempt = min(retries)
+        return Waiting(reason="retry", until_ms=due_ms, text=f"attempt {attempt} comes next")
+    if sleeps:
+        due_ms, name = min(sleeps)
+        return Waiting(reason="sleep", until_ms=due_ms, text=f"it sleeps in {name}")
+    return None
