@@ -234,7 +234,9 @@ class Server:
         return inputs
 
     def _check_stale(self, inputs: Sequence[Input]) -> None:
-        """9: a report again, after its turn."""
+        """9: a report again, after its turn, unless the next turn has something else to do."""
+        if self.partition.next_wakeup_ms() <= self._world.now_ms:
+            return
         for item in inputs:
             if isinstance(item, CallReported):
                 again = self.partition.step([item], self._world.now_ms)

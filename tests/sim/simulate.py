@@ -5,12 +5,16 @@ from __future__ import annotations
 from typing import Any
 from unittest.mock import patch
 
+from stepwell.engine import partition
 from stepwell.server import loading
 from tests.sim.ending import check_ending
 from tests.sim.world import World
 
 PAGE_RUNS = 2
 """So small that a handful of runs needs many pages."""
+
+GIVE_OUT_MAX = 2
+"""So small, in every second simulation, that calls are given out in several turns."""
 
 
 def simulate(seed: int, **options: Any) -> World:
@@ -20,7 +24,10 @@ def simulate(seed: int, **options: Any) -> World:
         AssertionError: An invariant does not hold; the message has the command that replays it.
     """
     world = World(seed, **options)
-    with patch.object(loading, "PAGE_RUNS", PAGE_RUNS):
+    with (
+        patch.object(loading, "PAGE_RUNS", PAGE_RUNS),
+        patch.object(partition, "GIVE_OUT_MAX", GIVE_OUT_MAX if seed % 2 else 1_000),
+    ):
         try:
             world.run()
             check_ending(world)

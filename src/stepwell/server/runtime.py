@@ -48,7 +48,7 @@ from stepwell.server.dispatch.connect_call import ConnectCalls
 from stepwell.server.loading import load_partition, load_wanted
 from stepwell.server.payloads import Payloads
 from stepwell.wire.events import NewEvent, event_object, seeded_event_id
-from stepwell.wire.ids import EventId, RequestId, parse_ulid, ulid_text
+from stepwell.wire.ids import EventId, RequestId, parse_ulid, ulid_ms, ulid_text
 
 if TYPE_CHECKING:
     from stepwell.engine.effects import Transition
@@ -187,7 +187,7 @@ class Runtime:
         """Build the partition from the store and go to work."""
         latest = self._reader.runs(limit=1)
         if latest:
-            self._clock.advance_to(int.from_bytes(latest[0].run_id[:6], "big"))
+            self._clock.advance_to(ulid_ms(latest[0].run_id) + 1)
         self._build()
         self._keep_house()
         self._schedule()
@@ -428,7 +428,7 @@ class Runtime:
     def _turn(self) -> None:
         self._turn_handle = None
         now_ms = self.now_ms()
-        items, self._inbox = self._inbox, []
+        items, self._inbox = _until_sync(self._inbox)
         try:
             if self._is_behind:
                 self._build()
@@ -686,6 +686,17 @@ class Runtime:
         done = self._waiting.pop(ticket, None)
         if done is not None:
             done(result, error)
+
+
+def _until_sync(items: list[Input | _Sent]) -> tuple[list[Input | _Sent], list[Input | _Sent]]:
+    """The inputs of the next turn, and those that are left for another one.
+
+    What is looked up for events depends on the functions there are, so a sync ends its turn.
+    """
+    for place, item in enumerate(items, 1):
+        if isinstance(item, AppSynced):
+            return items[:place], items[place:]
+    return items, []
 
 
 def _attached_input(worker: Attached) -> WorkerAttached:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import msgspec
 import pytest
 
 from stepwell.engine.effects import AppRegistered, Dispatch, Reply
-from stepwell.engine.inputs import CallReported, RunPoisoned
+from stepwell.engine.inputs import CallReported, RunPoisoned, WorkerGone
 from stepwell.engine.partition import Partition
 from stepwell.engine.rows import PutApp, PutFunction, PutHistory, PutLive, RunStatus
+from stepwell.engine.state import Run
 from stepwell.engine.turn import EngineConfig
 from stepwell.wire.ids import RunId
 from tests.unit.engine.scenario import START_MS, CountingIds, Scenario, op, ops, ran, returned
@@ -20,6 +23,10 @@ def a_call() -> Scenario:
     s.attach()
     s.send()
     return s
+
+
+if TYPE_CHECKING:
+    from stepwell.engine.inputs import Input
 
 
 def test_a_turn_without_anything_to_do_does_nothing() -> None:
@@ -150,38 +157,63 @@ def test_a_poisoned_run_that_is_over_is_left_alone() -> None:
     assert s.step(RunPoisoned(run_id=RunId(b"?" * 16), message="x")).writes == []
 
 
-@pytest.mark.parametrize("broken", ["report", "timer", "give out", "settle"])
+@pytest.mark.parametrize("broken", ["report", "timer", "lease", "gone", "give out", "settle"])
 def test_whoever_breaks_a_turn_is_known_by_its_run(
     broken: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     s = Scenario()
     s.sync({})
-    s.attach(limit=1)
+    for connection in ("c1", "c2"):
+        s.attach(connection, limit=1)
+        s.send()
     s.send()
-    s.send()
-    first = s.call
-    if broken == "timer":
-        s.reply(ops(op("Sleep", "nap", name="1s")), first)
-        s.now_ms += 1_000
-    run = s.partition.runs[first.run_id]
-    if broken in ("report", "timer"):
-        monkeypatch.setattr(run, "steps", None)
+    good, bad = s.calls
+    culprit, attribute = bad.run_id, "steps"
+    report = CallReported(ticket=0, request_id=good.request_id, outcome=ran("a"))
+    inputs: list[Input] = [report]
+    match broken:
+        case "report":
+            inputs += [CallReported(ticket=0, request_id=bad.request_id, outcome=ran("a"))]
+        case "timer":
+            s.reply(ops(op("Sleep", "nap", name="1s")), bad)
+            s.now_ms += 1_000
+        case "lease":
+            s.now_ms += 120_000
+            attribute = "history_count"
+        case "gone":
+            inputs += [WorkerGone(connection_id="c2")]
+            attribute = "history_count"
+        case "give out":
+            (culprit,) = set(s.partition.runs) - {good.run_id, bad.run_id}
+            inputs = [msgspec.structs.replace(report, outcome=returned())]
+        case "settle":
+            inputs = [
+                CallReported(ticket=0, request_id=call.request_id, outcome=ran("a"))
+                for call in (bad, good)
+            ]
+            live_row = Run.live_row
+
+            def broken_row(run: Run) -> PutLive:
+                if run.run_id == culprit:
+                    raise TypeError
+                return live_row(run)
+
+            monkeypatch.setattr(Run, "live_row", broken_row)
+    if broken != "settle":
+        monkeypatch.setattr(s.partition.runs[culprit], attribute, None)
+    with pytest.raises(TypeError):
+        s.partition.step(inputs, s.now_ms)
+    assert s.partition.at_work == culprit
+
+
+def test_an_input_without_a_run_is_not_blamed_on_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    s = a_call()
     report = CallReported(ticket=0, request_id=s.call.request_id, outcome=ran("a"))
-    if broken == "give out":
-        (waiting,) = (each for each in s.partition.runs if each != first.run_id)
-        monkeypatch.setattr(s.partition.runs[waiting], "steps", None)
-        first = msgspec.structs.replace(first, run_id=waiting)
-        report = msgspec.structs.replace(report, outcome=returned())
-    if broken == "settle":
-        monkeypatch.setattr(run, "state_bytes", None)
-        monkeypatch.setattr(type(run), "live_row", _raises)
-    with pytest.raises((TypeError, ArithmeticError)):
-        s.partition.step([] if broken == "timer" else [report], s.now_ms)
-    assert s.partition.at_work == first.run_id
-
-
-def _raises(_run: object) -> PutLive:
-    raise ArithmeticError
+    events = s.events({"name": "order/paid", "data": {}})
+    monkeypatch.setattr(s.partition.catalog, "started_by", None)
+    with pytest.raises(TypeError):
+        s.partition.step([report, events], s.now_ms)
+    assert s.partition.at_work is None
 
 
 def test_nothing_is_decided_by_chance() -> None:

@@ -238,6 +238,15 @@ def test_the_oldest_run_goes_first_whatever_its_function() -> None:
     assert [call.function_no for call in s.calls] == [2, 1, 2]
 
 
+def test_all_that_waits_goes_out_by_age_over_all_functions() -> None:
+    s = Scenario()
+    s.sync({"fn": "ship"}, {"fn": "bill", "triggers": [{"event": "bill/due"}]})
+    for name in ("order/paid", "bill/due", "bill/due", "order/paid", "bill/due", "order/paid"):
+        s.send(name)
+    s.attach()
+    assert [call.function_no for call in s.calls] == [1, 2, 2, 1, 2, 1]
+
+
 def test_a_full_worker_does_not_hold_up_functions_of_others() -> None:
     s = Scenario()
     s.sync({"fn": "ship"}, {"fn": "bill", "triggers": [{"event": "bill/due"}]})

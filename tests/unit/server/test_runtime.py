@@ -465,3 +465,19 @@ def test_a_run_says_why_it_waits() -> None:
             assert runtime.waiting(run.run_id, run.function_no) is None
 
     run_test(story)
+
+
+def test_events_behind_a_sync_are_looked_up_for_its_functions() -> None:
+    async def story() -> None:
+        async with running(MemoryStore()) as runtime:
+            await sync(runtime, {"fn": "a"})
+            event = {"name": "order/paid", "data": {}, "id": "order-1"}
+            events = parse_events(msgspec.json.encode(event), event_bytes_max=2**20)
+            await runtime.receive_events(events, None)
+            await sync(runtime)  # only `ship`, so `a` is archived
+            await asyncio.gather(sync(runtime, {"fn": "a"}), runtime.receive_events(events, None))
+            entry = runtime.catalog.by_slug(app_name="shop", slug="shop-a")
+            assert entry is not None
+            assert [run.function_no for run in runs(runtime)].count(entry.no) == 1
+
+    run_test(story)

@@ -160,6 +160,26 @@ def test_a_sleep_that_ends_while_a_call_is_out_is_followed_up() -> None:
     assert s.call.stack == (step_id("nap"), step_id("nap2"))
 
 
+def test_a_sibling_that_the_function_forgot_does_not_keep_it_from_waking() -> None:
+    """Code that changes between calls may never meet again what it once reported."""
+    s = a_call()
+    s.reply(ops(op("Sleep", "nap", name="5s"), op("StepError", "forgotten", error={})))
+    s.pass_ms(1_000)
+    s.reply(ops())
+    s.pass_ms(4_000)
+    assert s.call.stack == (step_id("nap"),)
+    assert not s.call.plan_only
+
+
+def test_many_sleeps_in_a_row_are_progress() -> None:
+    s = a_call()
+    for number in range(150):
+        s.reply(ops(op("Sleep", f"nap{number}", name="1s")))
+        s.pass_ms(1_000)
+    assert not s.ends
+    assert len(s.call.stack) == 150
+
+
 def test_a_sleep_beyond_the_horizon_needs_no_memory() -> None:
     s = a_call()
     s.reply(ops(op("Sleep", "nap", name="1h")))

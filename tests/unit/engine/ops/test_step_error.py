@@ -187,6 +187,15 @@ def test_another_steps_error_before_the_outcome_of_a_targeted_call_strands_nothi
     assert (s.call.step_id, s.call.stack) == ("step", (step_id("a"),))
 
 
+def test_the_same_beside_a_sibling_that_the_function_forgot_strands_nothing_either() -> None:
+    s = a_call()
+    s.reply(ops(op("StepPlanned", "a"), failed("forgotten")))
+    s.pass_ms(1_000)
+    s.reply(ops())
+    s.reply(ops(failed("b"), op("StepRun", "a")), s.call_for("a"))
+    assert (s.call.step_id, s.call.stack) == ("step", (step_id("a"),))
+
+
 def test_a_targeted_call_that_plans_its_step_and_fails_is_tried_again_once() -> None:
     s = a_call()
     s.reply(ops(op("StepPlanned", "a")))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from stepwell.engine.rows import PutStep, StepKind
 from tests.unit.engine.scenario import Scenario, op, ops, ran, step_id
 
@@ -106,9 +108,10 @@ def test_a_later_version_does_not_change_it() -> None:
     assert s.call.version == 1
 
 
-def test_a_worker_that_names_no_version_has_the_current_one() -> None:
+@pytest.mark.parametrize("version", [-1, 0])
+def test_a_worker_that_names_no_version_has_the_current_one(version: int) -> None:
     s = a_call()
-    s.reply(ops(op("StepRun", "a"), version=-1))
+    s.reply(ops(op("StepRun", "a"), version=version))
     assert s.call.version == 2
 
 

@@ -210,6 +210,17 @@ def test_trimming_forgets_withdrawn_jobs_first(backlog: Backlog) -> None:
     assert backlog.admits(run_at(12)), "none is on disk only"
 
 
+def test_a_queue_that_has_shrunk_is_trimmed_at_its_usual_size_again(backlog: Backlog) -> None:
+    runs = queued(backlog, *range(1, 21))
+    for run in runs:
+        run.state.jobs.append(leased(1))
+    backlog.trim(HORIZON_MS)
+    drained(backlog)
+    backlog.trim(HORIZON_MS)
+    queued(backlog, *range(21, 30))
+    assert len(backlog.trim(HORIZON_MS)) == 5
+
+
 def test_what_must_stay_is_not_sorted_again_in_every_turn(backlog: Backlog) -> None:
     for run in queued(backlog, *range(1, 21)):
         run.state.jobs.append(leased(1))

@@ -110,6 +110,12 @@ def test_drawing_nearer_halves_what_is_held(timers: Timers) -> None:
     assert due(timers, 1_000) == [50]
 
 
+def test_the_order_in_which_times_were_set_does_not_matter_for_the_horizon(timers: Timers) -> None:
+    sleeping(timers, 10, 60, 20, 70, 65, 30)
+    assert timers.draw_nearer() == 30
+    assert due(timers, 1_000) == [10, 20, 30]
+
+
 def test_withdrawn_times_are_let_go_before_the_horizon_moves(timers: Timers) -> None:
     run = sleeping(timers, 10, 20, 30, 40, 50)
     run.state.sleeps = run.state.sleeps[3:]

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import base64
-from typing import Any
+import logging
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from stepwell.wire.keys import hash_signing_key
 from tests.unit.server.api.bench import open_api
 from tests.unit.server.loop import on_loop
+
+if TYPE_CHECKING:
+    from tests.unit.server.api.bench import Answer, Api
 
 KEY = "ab" * 32
 FALLBACK = "cd" * 32
@@ -137,7 +141,12 @@ async def test_events_need_one_of_the_event_keys() -> None:  # server 13, 38
         for wrong in ("third", "first2", "First", KEY, "%F0%9F%98%80", "first%20"):
             answer = await api.post(f"/e/{wrong}", b'{"name":"a"}')
             assert answer.status == 401
-            assert answer.json == {"ids": [], "status": 401, "error": "Event key not found"}
+            assert answer.json == {
+                "ids": [],
+                "status": 401,
+                "code": "event_key_unknown",
+                "error": "Event key not found",
+            }
         assert (await api.get("/v1/events", Authorization=f"Bearer {KEY}")).json["data"][1:]
 
 
@@ -153,3 +162,48 @@ async def test_dev_mode_takes_any_event_key() -> None:
     async with open_api() as api:
         for key in ("x", "NO_EVENT_KEY_SET", "%F0%9F%98%80"):
             assert (await api.post(f"/e/{key}", b'{"name":"a"}')).status == 200
+
+
+def refused(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
+    return [record for record in caplog.records if record.name.endswith(".refusals")]
+
+
+@pytest.mark.parametrize(
+    ("path", "authorization", "reason"),
+    [
+        ("/v1/events", None, "no Authorization header"),
+        ("/v1/events", "secret", "the Authorization header is not of the form `Bearer KEY`"),
+        ("/v1/events", "Basic secret", "the Authorization header is not of the form `Bearer KEY`"),
+        ("/", "Basic secret", "unknown signing key"),
+        ("/v1/events", "Bearer secret", "unknown signing key"),
+        ("/e/secret", None, "unknown event key"),
+    ],
+)
+def test_a_refusal_is_logged_without_the_credential(
+    caplog: pytest.LogCaptureFixture, path: str, authorization: str | None, reason: str
+) -> None:
+    async def ask(api: Api) -> Answer:
+        headers = {} if authorization is None else {"Authorization": authorization}
+        return await api.request("POST" if path.startswith("/e/") else "GET", path, **headers)
+
+    @on_loop
+    async def check() -> None:
+        async with open_api(**START) as api:
+            assert (await ask(api)).status == 401
+
+    check()
+    (record,) = refused(caplog)
+    assert record.levelno == logging.WARNING
+    assert record.getMessage() == f"authentication failed: {reason}"
+    assert record.__dict__["remote"] == "127.0.0.1"
+    assert record.__dict__["path"] == path.replace("secret", "...")
+    assert "secret" not in str(record.__dict__)
+
+
+@on_loop
+async def test_who_may_pass_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
+    async with open_api(**START) as api:
+        await api.get("/v1/events", Authorization=f"Bearer {KEY}")
+        await api.post("/e/first", b'{"name":"a"}')
+        await api.get("/health")
+    assert refused(caplog) == []

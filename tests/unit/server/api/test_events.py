@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import msgspec
 import pytest
 
@@ -98,6 +100,7 @@ def test_what_is_no_event_is_a_400_and_nothing_is_stored(body: bytes, words: str
             assert (answer.status, answer.json["status"]) == (400, 400)
             assert answer.json["ids"] == []
             assert answer.json["error"]
+            assert re.fullmatch(r"invalid_json|event(s_too_many|_[a-z_]+)", answer.json["code"])
             assert words in answer.json["error"]
             assert api.store.reader().events(limit=1) == []
 

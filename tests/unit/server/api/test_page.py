@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from stepwell.engine.rows import HistoryKind, RunStatus
+from stepwell.engine.rows import HistoryKind, RunStatus, StepKind
 from stepwell.server.api.html import Markup, element, escaped, table
 from stepwell.server.api.page import OUTPUT_CHARS_MAX
 from tests.unit.server.api.bench import open_api
 from tests.unit.server.api.rest_v2.test_workers import INFO
 from tests.unit.server.api.rows import (
+    APP,
     SHOP,
+    T0_MS,
     ended,
+    event_id,
     history,
     put_event,
+    put_function,
     put_run,
     run_id,
     running,
@@ -77,6 +81,49 @@ async def test_a_run_that_goes_on_is_loaded_again() -> None:
 
 
 @on_loop
+async def test_a_run_that_waits_says_for_what() -> None:
+    async with open_api([APP, put_function()]) as api:
+        await api.post("/e/x", b'{"name":"shop/order.paid"}')
+        (run,) = api.store.reader().runs(limit=2)
+        for path in ("/", f"/runs/{text(run.run_id)}"):
+            page = (await api.get(path)).body.decode()
+            assert "Waits: no connected worker has shop-ship" in page
+
+
+@on_loop
+async def test_runs_of_archived_functions_are_marked() -> None:
+    gone = put_function(3, "shop-old", archived_at_ms=T0_MS)
+    async with open_api([*SHOP, gone, put_event(), put_run(function_no=3), ended()]) as api:
+        for path in ("/", RUN):
+            page = (await api.get(path)).body.decode()
+            assert "shop-old" in page
+            assert "(archived)" in page
+
+
+@on_loop
+async def test_a_run_shows_the_event_that_started_it() -> None:
+    async with open_api([*SHOP, put_event(), put_run(), ended()]) as api:
+        page = (await api.get(RUN)).body.decode()
+        for words in ("shop/order.paid", text(event_id(1)), "{&quot;order&quot;:7}"):
+            assert words in page
+
+
+@on_loop
+async def test_an_error_shows_its_stack_line_by_line() -> None:
+    error = b'{"name":"CardError","message":"<no>","stack":"Traceback\\n  File \\"a.py\\""}'
+    rows: list[Write] = [
+        *SHOP, put_event(), put_run(),
+        step(kind=StepKind.FAILED, data=error),
+        ended(status=RunStatus.FAILED, output=b'"only text"'),
+    ]  # fmt: skip
+    async with open_api(rows) as api:
+        page = (await api.get(RUN)).body.decode()
+        assert '<div class="error">CardError: &lt;no&gt;</div>' in page
+        assert "<pre>Traceback\n  File &quot;a.py&quot;</pre>" in page
+        assert "<pre>&quot;only text&quot;</pre>" in page
+
+
+@on_loop
 async def test_nothing_that_is_shown_can_act() -> None:
     output = ('{"x":"' + EVIL + '"}').encode()
     rows: list[Write] = [
@@ -111,4 +158,8 @@ def test_text_is_escaped_and_markup_is_not() -> None:
     assert escaped(EVIL) == "&lt;script&gt;alert(1)&lt;/script&gt;"
     assert escaped(None) == ""
     assert element("a", Markup("<b>"), "<", href='"x"') == '<a href="&quot;x&quot;"><b>&lt;</a>'
+    assert table(["A"], [["b"]], empty="") == (
+        "<table><thead><tr><th>A</th></tr></thead>"
+        '<tbody><tr><td data-head="A">b</td></tr></tbody></table>'
+    )
     assert table(["A"], [], empty="None yet") == '<p class="none">None yet</p>'

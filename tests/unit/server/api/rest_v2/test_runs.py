@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 
-from stepwell.engine.rows import RunStatus
+from stepwell.engine.rows import PutLive, RunStatus
+from stepwell.engine.state import RunState, Sleep
 from stepwell.wire.ids import function_uuid
 from tests.unit.server.api.bench import Api, open_api
 from tests.unit.server.api.rows import (
+    APP,
     SHOP,
     T0_MS,
     ended,
     event_id,
     put_event,
+    put_function,
     put_run,
     run_id,
     running,
@@ -167,6 +171,58 @@ def test_an_unknown_run_is_a_404_and_no_run_a_400(path: str) -> None:  # server 
             assert (await api.get(f"/v2/runs/nope{path}")).status == 400
 
     check()
+
+
+ARCHIVED = put_function(3, "shop-old", archived_at_ms=T0_MS)
+
+
+@on_loop
+async def test_runs_of_archived_functions_are_found_and_marked() -> None:
+    async with open_api(
+        [*SHOP, ARCHIVED, put_event(), put_run(1), put_run(2, function_no=3)]
+    ) as api:
+        for query in ("appId=shop&functionId=old", "appId=shop&functionId=shop-old"):
+            assert await ids(api, query) == [text(run_id(2))]
+        assert await ids(api, "appId=shop") == [text(run_id(2)), text(run_id(1))]
+        stuck, other = (await api.get("/v2/runs")).json["data"]
+        assert stuck["function"]["isArchived"] is True
+        assert "isArchived" not in other["function"]
+
+
+@on_loop
+async def test_a_run_says_what_it_waits_for_until_it_is_over() -> None:
+    async with open_api([APP, put_function()]) as api:
+        sent = await api.post("/e/x", b'{"name":"shop/order.paid"}')
+        (listed,) = (await api.get("/v2/runs")).json["data"]
+        assert listed["trigger"]["eventIds"] == sent.json["ids"]
+        assert listed["waiting"] == {
+            "reason": "no_worker",
+            "text": "no connected worker has shop-ship",
+        }
+        one = (await api.get(f"/v2/runs/{listed['id']}")).json["data"]
+        assert one["waiting"] == listed["waiting"]
+    async with open_api([*SHOP, put_event(), put_run(), ended()]) as api:
+        assert "waiting" not in (await api.get(f"/v2/runs/{text(run_id(1))}")).json["data"]
+
+
+@on_loop
+async def test_what_ends_by_itself_says_when() -> None:
+    due_ms = 4_000_000_000_000  # later than any clock that this is run under
+    sleeping = RunState(sleeps=[Sleep("s", "nap", T0_MS, due_ms)])
+    row = PutLive(
+        run_id=run_id(1),
+        function_no=1,
+        queued_score=None,
+        wake_at_ms=due_ms,
+        state=msgspec.msgpack.encode(sleeping),
+    )
+    async with open_api([*SHOP, put_event(), put_run(), running(), row]) as api:
+        shown = (await api.get(f"/v2/runs/{text(run_id(1))}")).json["data"]
+        assert shown["waiting"] == {
+            "reason": "sleep",
+            "until": "2096-10-02T07:06:40.000Z",
+            "text": "it sleeps in nap",
+        }
 
 
 @on_loop
