@@ -35,8 +35,8 @@ BUGS: dict[str, tuple[Callable[..., Any], str, str, str]] = {
     ),
     "a loaded queue is taken for complete": (
         Backlog.loaded,
-        "queue.on_disk = more",
-        "queue.on_disk = False",
+        "if more:",
+        "if False:",
         "5:",
     ),
     "a slot is not given back": (

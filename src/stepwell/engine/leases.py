@@ -104,6 +104,12 @@ class Leases:
                     return lease
         return None
 
+    def shift(self, ms: int) -> None:
+        """The clock was set forward by so much: nobody had that time to extend a lease."""
+        for leases in (self._held, self._dropped):
+            for lease in leases.values():
+                lease.until_ms += ms
+
     def next_ms(self) -> int | None:
         """When the first lease ends."""
         ends = [

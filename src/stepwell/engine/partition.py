@@ -53,7 +53,9 @@ if TYPE_CHECKING:
     from stepwell.wire.ids import IdSource, RequestId, RunId
 
 GIVE_OUT_MAX = 200
-"""Calls given out in one turn: what has arrived meanwhile is decided on before the next ones."""
+DUE_PER_TURN_MAX = 1_000
+"""Calls given out in one turn, and leases and times decided on: what has arrived meanwhile is
+decided on before the next ones."""
 
 
 class Partition:
@@ -119,27 +121,42 @@ class Partition:
 
     # --- deciding ---
 
-    def step(self, inputs: Sequence[Input], now_ms: int) -> Transition:
-        """Decide on the inputs, in order, then on all that is due, then give out calls."""
+    def step(
+        self, inputs: Sequence[Input], now_ms: int, *, inputs_only: bool = False
+    ) -> Transition:
+        """Decide on the inputs, in order, then on what is due, then give out calls.
+
+        Args:
+            inputs_only: Leave the rest for another turn. For whoever must know which input makes
+                this raise; `at_work` names the run.
+        """
         turn = Turn(self, now_ms)
         for item in inputs:
             self.at_work = None
             self._decide(turn, item)
-        while (lease := self.leases.pop_ended(now_ms)) is not None:
+        if not inputs_only:
+            self._decide_due(turn)
+            self._give_out(turn)
+        turn.settle()
+        self.at_work = None
+        self._stay_small()
+        return Transition(writes=turn.writes, effects=turn.effects)
+
+    def _decide_due(self, turn: Turn) -> None:
+        """Leases that have ended, then times that have come: so many, the rest next turn."""
+        room = DUE_PER_TURN_MAX
+        while room and (lease := self.leases.pop_ended(turn.now_ms)) is not None:
             self.at_work = lease.run.run_id
             self._lose(turn, lease.run, lease.job)
-        while (due := self.timers.pop_due(now_ms)) is not None:
+            room -= 1
+        while room and (due := self.timers.pop_due(turn.now_ms)) is not None:
             run, wait = due
             self.at_work = run.run_id
             if isinstance(wait, Job):
                 turn.wake_retry(run, wait)
             else:
                 turn.wake_sleep(run, wait)
-        self._give_out(turn)
-        turn.settle()
-        self.at_work = None
-        self._stay_small()
-        return Transition(writes=turn.writes, effects=turn.effects)
+            room -= 1
 
     def next_wakeup_ms(self) -> int:
         """When to call `step` again even if nothing comes in."""
@@ -158,6 +175,10 @@ class Partition:
             is_served=self.workers.serves(function_no),
             leases=self.leases,
         )
+
+    def clock_jumped(self, ms: int) -> None:
+        """The clock was set forward: sleeps follow it, leases do not."""
+        self.leases.shift(ms)
 
     def is_out(self, request_id: RequestId) -> bool:
         """Whether this is the current call of a job."""
@@ -202,6 +223,10 @@ class Partition:
             if event.external_id is not None
             for entry in self.catalog.started_by(event.name, _decoder(event))
         ]
+
+    def starts(self, event: NewEvent) -> int:
+        """How many runs an event would start, unless its id was seen."""
+        return len(self.catalog.started_by(event.name, _decoder(event)))
 
     # --- one input ---
 
@@ -316,8 +341,8 @@ class Partition:
         self._calls_wait = False
         heads = [
             (place, no)
-            for no in self.backlog.functions()
-            if self.workers.serves(no) and (place := self.backlog.head(no)) is not None
+            for no in self.backlog.functions(self.workers.served)
+            if (place := self.backlog.head(no)) is not None
         ]
         heapify(heads)
         room = GIVE_OUT_MAX

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, KeysView
 
 LIMIT_DEFAULT = 1_000
 """Calls outstanding at an instance that names no limit: a socket is not a queue."""
@@ -88,6 +88,11 @@ class Workers:
     def serves(self, function_no: int) -> bool:
         """Whether any connection takes calls of this function."""
         return function_no in self._by_function
+
+    @property
+    def served(self) -> KeysView[int]:
+        """Numbers of the functions that connections take calls of."""
+        return self._by_function.keys()
 
     def pick(self, function_no: int) -> Connection | None:
         """The connection that gets the next call, None while no slot is free.

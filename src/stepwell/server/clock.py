@@ -12,6 +12,10 @@ import time
 _log = logging.getLogger(__name__)
 
 JUMP_MS = 60_000
+"""A jump of more is logged."""
+
+SLEW_MS = 1_000
+"""A smaller step forward is the clock being adjusted."""
 
 
 class SystemClock:
@@ -20,12 +24,15 @@ class SystemClock:
     def __init__(self) -> None:
         self._lead_ms = _wall_ms() - _monotonic_ms()
         self._seen_lead_ms = self._lead_ms
+        self._jumped_ms = 0
 
     def now_ms(self) -> int:
         """The time, at least that of the call before."""
         monotonic_ms = _monotonic_ms()
         lead_ms = _wall_ms() - monotonic_ms
         if lead_ms > self._lead_ms:
+            if lead_ms - self._lead_ms > SLEW_MS:
+                self._jumped_ms += lead_ms - self._lead_ms
             self._lead_ms = lead_ms
         if abs(lead_ms - self._seen_lead_ms) > JUMP_MS:
             _log.warning(
@@ -33,6 +40,11 @@ class SystemClock:
             )
             self._seen_lead_ms = lead_ms
         return monotonic_ms + self._lead_ms
+
+    def take_jump_ms(self) -> int:
+        """How far the clock jumped forward since this was asked last; 0 as a rule."""
+        jumped_ms, self._jumped_ms = self._jumped_ms, 0
+        return jumped_ms
 
     def advance_to(self, ms: int) -> None:
         """Never give a time before `ms`: rows with that time exist."""

@@ -68,6 +68,19 @@ _log = logging.getLogger(__name__)
 INBOX_MAX = 50_000
 """Inputs that wait for a turn. More are refused with 503: the disk does not keep up."""
 
+INBOX_BYTES_MAX = 256 * 2**20
+"""The same for the events among them, in bytes."""
+
+TURN_INPUTS_MAX = 1_000
+TURN_EVENTS_MAX = 5_000
+"""More wait for the next turn: heartbeats and the API have theirs in between."""
+
+RUNS_PER_REQUEST_MAX = 50_000
+"""Runs that the events of one request may start: they are one commit."""
+
+ISOLATED_MAX = 1_000
+"""Runs that are given up in one go, if so many are broken; the others follow."""
+
 HOUSEKEEPING_S = 30.0
 DEDUPS_PER_ROUND = 5_000
 """Every round deletes what has expired, so much at a time, and looks for stranded runs."""
@@ -81,6 +94,7 @@ class Clock(Protocol):
     """Where the time comes from."""
 
     def now_ms(self) -> int: ...
+    def take_jump_ms(self) -> int: ...
     def advance_to(self, ms: int, /) -> None: ...
 
 
@@ -131,6 +145,7 @@ class _Sent(msgspec.Struct, frozen=True, kw_only=True):
     events: Sequence[NewEvent]
     ids: tuple[EventId, ...]
     seeded: bool
+    size: int
 
 
 Done: TypeAlias = "Callable[[Any, StepwellError | None], None]"
@@ -166,6 +181,7 @@ class Runtime:
         self._calls = ConnectCalls()
         self._attached: dict[str, Attached] = {}
         self._inbox: list[Input | _Sent] = []
+        self._inbox_bytes = 0
         self._waiting: dict[int, Done] = {}
         self._ticket = 0
         self._turn_handle: asyncio.Handle | None = None
@@ -240,15 +256,21 @@ class Runtime:
             Their internal ids, in order.
         Raises:
             StoreError: Nothing was stored.
-            LimitExceeded: 503 `overloaded`; nothing was stored.
+            LimitExceeded: 503 `overloaded`, or 413 `runs_too_many`; nothing was stored.
         """
+        self._check_runs(events)
+        size = sum(len(event.data) + len(event.user or b"") for event in events)
+        if self._inbox_bytes + size > INBOX_BYTES_MAX:
+            raise _overloaded(INBOX_BYTES_MAX, self._inbox_bytes + size)
         now_ms = self.now_ms()
         if seed is None:
             ids = tuple(EventId(self.ids.ulid(now_ms)) for _ in events)
         else:
             ids = tuple(EventId(seeded_event_id(seed, n)) for n in range(1, len(events) + 1))
         accepted = await self._ask(
-            lambda ticket: _Sent(ticket=ticket, events=events, ids=ids, seeded=seed is not None)
+            lambda ticket: _Sent(
+                ticket=ticket, events=events, ids=ids, seeded=seed is not None, size=size
+            )
         )
         assert isinstance(accepted, EventsAccepted), "events are answered with their ids"
         return [ulid_text(event_id) for event_id in accepted.ids]
@@ -275,6 +297,9 @@ class Runtime:
         assert isinstance(done, AppRegistered), "a sync is answered with its ids"
         if done.modified:
             self._warn_of_disagreement(registration)
+            # A worker may have been here with a function before it was registered.
+            for worker in self._attached.values():
+                self._put(_attached_input(worker))
         return Registered(modified=done.modified, app_id=done.app_id, sync_id=done.sync_id)
 
     def _warn_of_disagreement(self, registration: Registration) -> None:
@@ -373,6 +398,19 @@ class Runtime:
 
     # --- turns ---
 
+    def _check_runs(self, events: Sequence[NewEvent]) -> None:
+        if len(events) * len(self.catalog.functions) <= RUNS_PER_REQUEST_MAX:
+            return
+        runs = sum(self._partition.starts(event) for event in events)
+        if runs > RUNS_PER_REQUEST_MAX:
+            raise LimitExceeded(
+                "the events of this request start too many runs",
+                code="runs_too_many",
+                limit=RUNS_PER_REQUEST_MAX,
+                seen=runs,
+                hint="send them in several requests",
+            )
+
     async def _ask(self, make: Callable[[int], Input | _Sent]) -> Any:
         future: asyncio.Future[Any] = self._loop.create_future()
 
@@ -395,17 +433,7 @@ class Runtime:
             done(None, StoreError("the server is stopping", code="server_stopping"))
             return None
         if len(self._inbox) >= INBOX_MAX:
-            done(
-                None,
-                LimitExceeded(
-                    "the server has more to do than it can store",
-                    code="overloaded",
-                    status=503,
-                    limit=INBOX_MAX,
-                    seen=len(self._inbox) + 1,
-                    hint="try again later",
-                ),
-            )
+            done(None, _overloaded(INBOX_MAX, len(self._inbox) + 1))
             return None
         self._ticket += 1
         self._waiting[self._ticket] = done
@@ -413,6 +441,8 @@ class Runtime:
 
     def _put(self, item: Input | _Sent) -> None:
         self._inbox.append(item)
+        if isinstance(item, _Sent):
+            self._inbox_bytes += item.size
         if self._turn_handle is None:
             self._schedule()
 
@@ -427,8 +457,14 @@ class Runtime:
 
     def _turn(self) -> None:
         self._turn_handle = None
+        if self._committer.busy:
+            return  # housekeeping came first; its end schedules the turn again
         now_ms = self.now_ms()
-        items, self._inbox = _until_sync(self._inbox)
+        jumped_ms = self._clock.take_jump_ms()
+        if jumped_ms:
+            self._partition.clock_jumped(jumped_ms)
+        items, self._inbox = _next_turn(self._inbox)
+        self._inbox_bytes -= sum(item.size for item in items if isinstance(item, _Sent))
         try:
             if self._is_behind:
                 self._build()
@@ -470,13 +506,18 @@ class Runtime:
             else:
                 self._failed(inputs, error)
 
-        self._committer.submit(transition.writes, done)
+        try:
+            self._committer.submit(transition.writes, done)
+        except Exception:
+            _log.exception("cannot submit a commit")
+            self._idle.set()
+            self._failed(inputs, StoreError("the server failed", code="internal_error"))
 
     def _settle(self) -> None:
         """After a turn: have the next one if there is something to do, else set the timer."""
         if self._stopped:
             return
-        if self._inbox or self._partition.wanted_queues():
+        if self._inbox or self._is_behind or self._partition.wanted_queues():
             self._schedule()
             return
         wakeup_ms = self._partition.next_wakeup_ms()
@@ -513,6 +554,7 @@ class Runtime:
         except StoreError as error:
             _log.warning("cannot keep house: %s", error, extra={"code": error.code})
         self._house_timer = self._loop.call_later(delay_s, self._keep_house)
+        self._schedule()  # should the clock have jumped, what is due is due now
 
     def _tidy(self) -> None:
         self._idle.clear()
@@ -570,57 +612,66 @@ class Runtime:
         return inputs
 
     def _isolate(self, inputs: Sequence[Input], now_ms: int) -> None:
-        """Some input makes the engine raise: find it, and let the others through.
+        """Something makes the engine raise: find it, and let the rest through.
 
-        Each one is committed by itself, on this thread: it is slow, and it never happens but for
-        a defect of ours.
+        Each input is decided on and committed by itself, on this thread, then what is due. It is
+        slow, and it never happens but for a defect of ours.
         """
-        # At the end, whatever is due.
-        todo: list[Input | None] = [*self._known_workers(), *inputs, None]
+        todo = [*self._known_workers(), *inputs]
         try:
             self._build()
             while todo:
-                item = todo[0]
-                batch = [] if item is None else [item]
-                try:
-                    transition = self._partition.step(batch, now_ms)
-                    self._store.commit(transition.writes)
-                except StoreError:
-                    raise
-                except Exception:
-                    _log.exception("the engine failed on one input")
-                    self._quarantine(item, now_ms)
-                else:
-                    self._remember(transition)
-                    self._carry_out(transition)
+                self._step_alone([todo[0]], now_ms)
                 del todo[0]
-        except StoreError as error:
-            self._failed([item for item in todo if item is not None], error)
+            for _ in range(ISOLATED_MAX):
+                if self._step_alone([], now_ms):
+                    break
+        except Exception as error:
+            if not isinstance(error, StoreError):
+                _log.exception("cannot go on one input at a time")
+                error = StoreError("the server failed", code="internal_error")
+            self._failed(todo, error)
             return
         self._schedule()
 
-    def _quarantine(self, item: Input | None, now_ms: int) -> None:
+    def _step_alone(self, batch: list[Input], now_ms: int) -> bool:
+        """Decide on one input, or on what is due; False if its run had to be given up."""
+        try:
+            transition = self._partition.step(batch, now_ms, inputs_only=bool(batch))
+            self._store.commit(transition.writes)
+        except StoreError:
+            raise
+        except Exception:
+            _log.exception("the engine failed on one input")
+            self._quarantine(batch, now_ms)
+            return False
+        self._remember(transition)
+        self._carry_out(transition)
+        return True
+
+    def _quarantine(self, batch: list[Input], now_ms: int) -> None:
         """Refuse an input that the engine cannot process, and fail its run."""
         run_id: RunId | None = self._partition.at_work
         row = PutQuarantine(
             at_ms=now_ms,
             run_id=run_id,
-            input_repr=repr(item)[:10_000],
+            input_repr=repr(batch)[:10_000],
             traceback=traceback.format_exc()[:20_000],
         )
-        ticket = getattr(item, "ticket", None)
-        if ticket is not None:
-            error = StepwellError("the engine failed on this input; it was kept for inspection")
-            self._answer(ticket, None, error)
-        if item is None and run_id is None:
-            self._retry_s = RETRY_MAX_S  # it will be due again at once
+        for item in batch:
+            ticket = getattr(item, "ticket", None)
+            if ticket is not None:
+                error = StepwellError("the engine failed on this input; it was kept for inspection")
+                self._answer(ticket, None, error)
+        if not batch and run_id is None:
+            raise AssertionError("what is due cannot be decided on, and names no run")
         self._build()
         self._inbox[:0] = self._known_workers()
         self._store.commit([row])
         if run_id is not None:
             self._partition.load(self._store.load_runs([run_id]), now_ms)
             poisoned = RunPoisoned(run_id=run_id, message=f"quarantined at {now_ms}")
-            transition = self._partition.step([poisoned], now_ms)
+            transition = self._partition.step([poisoned], now_ms, inputs_only=True)
             self._store.commit(transition.writes)
             self._remember(transition)
             self._carry_out(transition)
@@ -688,13 +739,27 @@ class Runtime:
             done(result, error)
 
 
-def _until_sync(items: list[Input | _Sent]) -> tuple[list[Input | _Sent], list[Input | _Sent]]:
+def _overloaded(limit: int, seen: int) -> LimitExceeded:
+    return LimitExceeded(
+        "the server has more to do than it can store",
+        code="overloaded",
+        status=503,
+        limit=limit,
+        seen=seen,
+        hint="try again later",
+    )
+
+
+def _next_turn(items: list[Input | _Sent]) -> tuple[list[Input | _Sent], list[Input | _Sent]]:
     """The inputs of the next turn, and those that are left for another one.
 
     What is looked up for events depends on the functions there are, so a sync ends its turn.
     """
+    events = 0
     for place, item in enumerate(items, 1):
-        if isinstance(item, AppSynced):
+        if isinstance(item, _Sent):
+            events += len(item.events)
+        if isinstance(item, AppSynced) or place == TURN_INPUTS_MAX or events >= TURN_EVENTS_MAX:
             return items[:place], items[place:]
     return items, []
 

@@ -198,10 +198,19 @@ def _read_any_case(raw: bytes) -> _Event:
         raise WireError(error.message, code="event_invalid") from error
 
 
+NAME_CHARS_MAX: Final = 512
+"""Of an event's name. Wildcards are looked up at each of its delimiters."""
+
+
 def _accept(event: _Event) -> NewEvent:
     name = event.name
     if not name:
         raise WireError("event name is empty", code="event_name_empty")
+    if len(name) > NAME_CHARS_MAX:
+        raise WireError(
+            f"an event name may have {NAME_CHARS_MAX} characters, this has {len(name)}",
+            code="event_invalid",
+        )
     if name[: len(RESERVED_PREFIX)].lower() == RESERVED_PREFIX:
         raise WireError(
             f"event name is reserved for internal use: {shortened(name)}",

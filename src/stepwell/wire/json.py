@@ -109,14 +109,14 @@ def canonical(raw: bytes) -> bytes:
     return form
 
 
-def check_depth(raw: bytes) -> None:
+def check_depth(raw: bytes, depth_max: int = DEPTH_MAX) -> None:
     """Refuse JSON that is nested too deep. Linear in its size; nothing else is checked.
 
     Raises:
         WireError: `invalid_json`.
     """
     # Fewer brackets than the limit is the usual case, and cheap to see.
-    if raw.count(b"[") + raw.count(b"{") <= DEPTH_MAX:
+    if raw.count(b"[") + raw.count(b"{") <= depth_max:
         return
     # What remains are brackets and the quotes round strings. Two quotes with nothing between
     # them tell nothing, whichever they are; every second piece of the rest is a string.
@@ -124,13 +124,13 @@ def check_depth(raw: bytes) -> None:
     structure = unescaped.translate(None, _NOT_STRUCTURE).replace(b'""', b"")
     brackets = b"".join(structure.split(b'"')[::2])
     depths = accumulate(map(_DEPTH_CHANGE.__getitem__, brackets))
-    if next(filter(DEPTH_MAX.__lt__, depths), None) is not None:
-        raise _too_deep()
+    if next(filter(depth_max.__lt__, depths), None) is not None:
+        raise _too_deep(depth_max)
 
 
-def _too_deep() -> WireError:
+def _too_deep(depth_max: int = DEPTH_MAX) -> WireError:
     return WireError(
-        f"arrays and objects may be nested {DEPTH_MAX} deep, this is deeper", code="invalid_json"
+        f"arrays and objects may be nested {depth_max} deep, this is deeper", code="invalid_json"
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ import pytest
 
 from stepwell.engine.partition import Partition
 from stepwell.engine.rows import RunStatus
-from stepwell.engine.turn import EngineConfig
+from stepwell.engine.turn import EngineConfig, Turn
 from stepwell.errors import Retryable, StepwellError, StoreError, WireError
 from stepwell.server.clock import SystemClock
 from stepwell.server.ids import SystemIds
@@ -47,6 +48,23 @@ class FailingStore(MemoryStore):
         super().commit(writes)
 
 
+class JumpingClock(SystemClock):
+    """A clock that can be set forward."""
+
+    ahead_ms = 0
+    jumped_ms = 0
+
+    def now_ms(self) -> int:
+        return super().now_ms() + self.ahead_ms
+
+    def take_jump_ms(self) -> int:
+        jumped_ms, self.jumped_ms = self.jumped_ms, 0
+        return jumped_ms
+
+    def jump(self, ms: int) -> None:
+        self.ahead_ms = self.jumped_ms = ms
+
+
 class Port:
     """A connection: keeps the calls that were flushed."""
 
@@ -72,14 +90,16 @@ class Port:
 
 
 @asynccontextmanager
-async def running(store: MemoryStore, **config: Any) -> AsyncIterator[Runtime]:
+async def running(
+    store: MemoryStore, *, clock: SystemClock | None = None, **config: Any
+) -> AsyncIterator[Runtime]:
     loop = asyncio.get_running_loop()
     runtime = Runtime(
         store=store,
         committer=Committer(store, loop),
         config=EngineConfig(**{"retry_interval_ms": 10, **config}),
         ids=SystemIds(),
-        clock=SystemClock(),
+        clock=clock or SystemClock(),
         loop=loop,
     )
     runtime.start()
@@ -332,8 +352,10 @@ def test_input_that_makes_the_engine_raise_is_kept_and_fails_only_its_run(
 ) -> None:
     step = Partition.step
 
-    def broken(self: Partition, inputs: Sequence[Input], now_ms: int) -> Transition:
-        transition = step(self, inputs, now_ms)
+    def broken(
+        self: Partition, inputs: Sequence[Input], now_ms: int, *, inputs_only: bool = False
+    ) -> Transition:
+        transition = step(self, inputs, now_ms, inputs_only=inputs_only)
         if any(b"poison" in repr(each).encode() for each in inputs):
             run_id = next(iter(self.runs), None)
             self.at_work = run_id
@@ -479,5 +501,154 @@ def test_events_behind_a_sync_are_looked_up_for_its_functions() -> None:
             entry = runtime.catalog.by_slug(app_name="shop", slug="shop-a")
             assert entry is not None
             assert [run.function_no for run in runs(runtime)].count(entry.no) == 1
+
+    run_test(story)
+
+
+def test_several_runs_that_are_broken_together_are_all_given_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def broken(*_arguments: object) -> None:
+        raise ZeroDivisionError("planted")
+
+    async def story() -> None:
+        clock = JumpingClock()
+        async with running(MemoryStore(), clock=clock) as runtime:
+            await sync(runtime)
+            port = attach(runtime)
+            nap = ops(op("Sleep", "nap", name="1m"))
+            for _ in range(5):
+                await send(runtime)
+                call = await port.call()
+                assert await runtime.report(request_id=call.request_id, outcome=nap)
+            monkeypatch.setattr(Turn, "wake_sleep", broken)
+            clock.jump(60_000)
+            await send(runtime)
+            call = await port.call()
+            assert await runtime.report(request_id=call.request_id, outcome=returned())
+            statuses = [run.status for run in runs(runtime)]
+            assert statuses.count(RunStatus.FAILED) == 5
+            assert statuses.count(RunStatus.COMPLETED) == 1
+
+    run_test(story)
+
+
+def test_a_turn_that_meets_housekeeping_waits_for_it() -> None:
+    class SlowIdle(MemoryStore):
+        def __init__(self) -> None:
+            super().__init__()
+            self.go_on = threading.Event()
+            self.go_on.set()
+
+        def idle(self) -> None:
+            self.go_on.wait(10)
+
+    async def story() -> None:
+        store = SlowIdle()
+        async with running(store) as runtime:
+            await sync(runtime)
+            port = attach(runtime)
+            await send(runtime)
+            call = await port.call()
+            runtime._committer._pace.in_thread = True
+            report = asyncio.ensure_future(
+                runtime.report(request_id=call.request_id, outcome=ran("a", 1))
+            )
+            await asyncio.sleep(0)  # the report is in the inbox, and its turn is scheduled
+            store.go_on.clear()
+            runtime._tidy()
+            runtime._turn()
+            assert not report.done()
+            store.go_on.set()
+            assert await report
+            assert list(decode_call((await port.call()).request_payload).steps) == [step_id("a")]
+
+    run_test(story)
+
+
+def test_a_worker_gets_calls_of_a_function_that_is_registered_after_it_came() -> None:
+    async def story() -> None:
+        async with running(MemoryStore()) as runtime:
+            await sync(runtime, {"fn": "a"})
+            port = Port()
+            functions = frozenset({("shop", "shop-a"), ("shop", "shop-ship")})
+            runtime.attach(
+                Attached(
+                    connection_id="c1",
+                    instance_id="c1",
+                    limit=None,
+                    functions=functions,
+                    version_ms=0,
+                    port=port,
+                )
+            )
+            await sync(runtime)
+            await send(runtime)
+            assert (await port.call()).function_slug == "shop-ship"
+
+    run_test(story)
+
+
+def test_a_clock_that_jumps_forward_ends_sleeps_and_no_lease() -> None:
+    async def story() -> None:
+        clock = JumpingClock()
+        async with running(MemoryStore(), clock=clock) as runtime:
+            await sync(runtime)
+            port = attach(runtime)
+            await send(runtime)
+            sleeper = await port.call()
+            nap = ops(op("Sleep", "nap", name="1h"))
+            assert await runtime.report(request_id=sleeper.request_id, outcome=nap)
+            await send(runtime)
+            busy = await port.call()
+            clock.jump(3_600_000)
+            await send(runtime)
+            assert {(await port.call()).run_id for _ in range(2)} >= {sleeper.run_id}
+            assert await runtime.report(request_id=busy.request_id, outcome=returned())
+
+    run_test(story)
+
+
+def test_too_many_bytes_of_waiting_events_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stepwell.server.runtime.INBOX_BYTES_MAX", 100)
+
+    async def story() -> None:
+        async with running(MemoryStore()) as runtime:
+            await sync(runtime)
+            sent = [send(runtime, {"text": "x" * 60}) for _ in range(3)]
+            results = await asyncio.gather(*sent, return_exceptions=True)
+            assert [isinstance(each, str) for each in results] == [True, False, False]
+            assert await send(runtime, {"text": "x" * 60})
+
+    run_test(story)
+
+
+def test_a_request_that_starts_too_many_runs_is_refused_whole(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("stepwell.server.runtime.RUNS_PER_REQUEST_MAX", 5)
+
+    async def story() -> None:
+        async with running(MemoryStore()) as runtime:
+            await sync(runtime, {"fn": "a"}, {"fn": "b"})
+            body = msgspec.json.encode([{"name": "order/paid", "data": {}}] * 3)
+            with pytest.raises(StepwellError) as refused:
+                await runtime.receive_events(parse_events(body, event_bytes_max=2**20), None)
+            assert (refused.value.code, refused.value.status) == ("runs_too_many", 413)
+            assert runs(runtime) == []
+
+    run_test(story)
+
+
+def test_many_inputs_take_several_turns_and_all_are_answered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("stepwell.server.runtime.TURN_INPUTS_MAX", 7)
+
+    async def story() -> None:
+        async with running(MemoryStore()) as runtime:
+            await sync(runtime)
+            ids = await asyncio.gather(*(send(runtime) for _ in range(50)))
+            assert len(set(ids)) == len(runs(runtime)) == 50
 
     run_test(story)

@@ -15,6 +15,8 @@ from stepwell.engine.state import Phase
 from stepwell.wire.ids import RunId
 
 if TYPE_CHECKING:
+    from collections.abc import KeysView
+
     from stepwell.engine.state import Job, Run
 
 Place: TypeAlias = "tuple[int, RunId]"
@@ -24,14 +26,12 @@ _Entry: TypeAlias = "tuple[int, RunId, int, Run, Job]"
 class FunctionBacklog:
     """The queue of one function."""
 
-    __slots__ = ("heap", "last", "on_disk", "trim_above")
+    __slots__ = ("heap", "last", "trim_above")
 
     def __init__(self, trim_above: int) -> None:
         self.heap: list[_Entry] = []
         self.last: Place | None = None
         """The last place that was let in."""
-        self.on_disk = False
-        """Whether runs behind `last` are on disk only."""
         self.trim_above = trim_above
         """More jobs than this are worth the work of letting some go."""
 
@@ -46,16 +46,21 @@ class Backlog:
     def __init__(self, window: int) -> None:
         self._window = window
         self._functions: dict[int, FunctionBacklog] = {}
+        # So that a turn costs nothing for the functions that it has nothing to do with.
+        self._filled: set[int] = set()  # with jobs in memory
+        self._grown: set[int] = set()  # since the last trim
+        self._partly_on_disk: set[int] = set()  # runs behind `last` are on disk only
         self._seq = 0
 
     def admits(self, run: Run) -> bool:
         """Whether a new run is held in memory; if not, the store brings it when its turn comes."""
         queue = self._queue(run.function_no)
         place = (run.queued_ms, run.run_id)
-        if not queue.on_disk and len(queue.heap) < self._window:
+        on_disk = run.function_no in self._partly_on_disk
+        if not on_disk and len(queue.heap) < self._window:
             queue.last = place
             return True
-        queue.on_disk = True
+        self._partly_on_disk.add(run.function_no)
         if queue.last is not None and place < queue.last:
             # Ids ascend as long as a process lives, but not over a restart within a millisecond.
             queue.last = (run.queued_ms, RunId(b""))
@@ -66,6 +71,8 @@ class Backlog:
         self._seq += 1
         entry = (run.queued_ms, run.run_id, self._seq, run, job)
         heappush(self._queue(run.function_no).heap, entry)
+        self._filled.add(run.function_no)
+        self._grown.add(run.function_no)
 
     def head(self, function_no: int) -> Place | None:
         """The place of the first job, None if none is in memory."""
@@ -78,6 +85,11 @@ class Backlog:
             if job.phase is Phase.QUEUED:
                 return queued_ms, run_id
             heappop(heap)  # it was withdrawn
+        self._filled.discard(function_no)
+        if function_no in self._partly_on_disk:
+            queue.trim_above = 2 * self._window
+        else:
+            del self._functions[function_no]
         return None
 
     def pop(self, function_no: int) -> tuple[Run, Job]:
@@ -85,28 +97,32 @@ class Backlog:
         entry = heappop(self._functions[function_no].heap)
         return entry[3], entry[4]
 
-    def functions(self) -> list[int]:
-        """Functions with jobs in memory, by number."""
-        return sorted(no for no, queue in self._functions.items() if queue.heap)
+    def functions(self, among: KeysView[int]) -> list[int]:
+        """Which of these functions have jobs in memory, by number."""
+        return sorted(among & self._filled)
 
     def wanted(self) -> list[tuple[int, Place | None]]:
         """Functions whose window runs low while the store has more, and what comes before those."""
         return [
-            (no, queue.last)
-            for no, queue in sorted(self._functions.items())
-            if queue.on_disk and len(queue.heap) <= self._window // 2
+            (no, self._functions[no].last)
+            for no in sorted(self._partly_on_disk)
+            if len(self._functions[no].heap) <= self._window // 2
         ]
 
     def expect(self, function_no: int) -> None:
         """At start: the store has queued runs of this function."""
-        self._queue(function_no).on_disk = True
+        self._queue(function_no)
+        self._partly_on_disk.add(function_no)
 
     def loaded(self, function_no: int, last: Place | None, *, more: bool) -> None:
         """A page was loaded. `more`: the store may have others behind `last`."""
         queue = self._queue(function_no)
         if last is not None:
             queue.last = last
-        queue.on_disk = more
+        if more:
+            self._partly_on_disk.add(function_no)
+        else:
+            self._partly_on_disk.discard(function_no)
 
     def trim(self, horizon_ms: int) -> list[Run]:
         """Let go of the jobs at the end of queues that have grown far over their window.
@@ -117,7 +133,9 @@ class Backlog:
             Runs that memory need not hold any more.
         """
         dropped: list[Run] = []
-        for queue in self._functions.values():
+        grown, self._grown = self._grown, set()
+        for no in sorted(grown & self._functions.keys()):
+            queue = self._functions[no]
             if len(queue.heap) <= 2 * self._window:
                 queue.trim_above = 2 * self._window
             if len(queue.heap) <= queue.trim_above:
@@ -129,11 +147,11 @@ class Backlog:
             last = kept[-1][:2]
             # What is on disk only lies behind `last`, and may lie before what memory holds for
             # another reason: the place may move back, never on.
-            if not queue.on_disk:
+            if no not in self._partly_on_disk:
                 queue.last = last
             elif queue.last is not None:
                 queue.last = min(queue.last, last)
-            queue.on_disk = True
+            self._partly_on_disk.add(no)
             for entry in entries[self._window :]:
                 # A run is queued as a whole or not at all: its place is the same for all its jobs.
                 if entry[:2] == last or not entry[3].may_leave(horizon_ms):

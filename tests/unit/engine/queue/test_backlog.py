@@ -86,9 +86,18 @@ def test_runs_of_one_millisecond_come_by_id_and_jobs_of_a_run_as_they_were_queue
 def test_functions_have_queues_of_their_own(backlog: Backlog) -> None:
     queue(backlog, run_at(20, no=1))
     queue(backlog, run_at(10, no=2))
-    assert backlog.functions() == [1, 2]
+    served = dict.fromkeys((2, 1, 3)).keys()
+    assert backlog.functions(served) == [1, 2]
     assert drained(backlog, 1) == [20]
-    assert backlog.functions() == [2]
+    assert backlog.functions(served) == [2]
+
+
+def test_a_function_without_jobs_is_forgotten(backlog: Backlog) -> None:
+    queue(backlog, run_at(20, no=1))
+    assert drained(backlog, 1) == [20]
+    assert backlog.functions(dict.fromkeys((1,)).keys()) == []
+    assert backlog.trim(0) == []
+    assert backlog.wanted() == []
 
 
 def test_a_withdrawn_job_does_not_come(backlog: Backlog) -> None:
