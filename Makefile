@@ -9,7 +9,11 @@ ENV := .venv/.stamp
 OFFICIAL_VERSION := 0.5.19
 OFFICIAL := inngest[connect]==$(OFFICIAL_VERSION)
 OFFICIAL_ENV := .cache/official-py/.stamp-$(OFFICIAL_VERSION)
+# The engines that the benchmarks compare us with, each in an environment of its own.
+PEERS := .cache/peers/.stamp
 WIRE := src/stepwell/wire
+# make bench BENCH="--quick --only workloads"; without BENCH everything, nine minutes
+BENCH ?=
 # make soak SUITE="power-loss chaos" MINUTES=30
 SUITE ?= power-loss chaos
 MINUTES ?= 10
@@ -23,7 +27,7 @@ SOAK_chaos = tests.chaos.soak --minutes $(MINUTES)
 demo: $(ENV) ; $(BIN)/python -m stepwell.cli demo
 test: lint types $(OFFICIAL_ENV) ; $(BIN)/python -m pytest -q -n 2
 soak: $(ENV) $(OFFICIAL_ENV) ; set -e $(foreach suite,$(SUITE),; $(BIN)/python -m $(or $(SOAK_$(suite)),$(error SUITE is power-loss, chaos or both, not "$(suite)")))
-bench: $(ENV) ; $(BIN)/python -m benchmarks
+bench: $(ENV) $(OFFICIAL_ENV) $(PEERS) ; $(BIN)/python -m benchmarks $(BENCH)
 lint: $(ENV) ; $(BIN)/ruff check -q && $(BIN)/ruff format -q --diff && { $(BIN)/lint-imports --no-logo > .venv/imports.log || { cat .venv/imports.log; exit 1; }; }
 types: $(ENV) ; $(BIN)/mypy --no-error-summary
 fmt: $(ENV) ; $(BIN)/ruff check -q --fix && $(BIN)/ruff format -q
@@ -43,3 +47,11 @@ $(OFFICIAL_ENV): | $(ENV)
 	$(BIN)/python -m venv --clear .cache/official-py
 	.cache/official-py/bin/python -m pip install -q --disable-pip-version-check '$(OFFICIAL)' 'protobuf>=5.29.4,<6' 'psutil>=6,<7' 'websockets>=15,<16'
 	touch $@
+
+# What cannot be had here is left out of the comparison; the benchmarks say so.
+$(PEERS): $(wildcard benchmarks/peers/*.txt) | $(ENV)
+	echo "making .cache/peers (once; DBOS, and Restate with its server from npm)" >&2
+	mkdir -p .cache/peers
+	for peer in dbos restate; do $(BIN)/python -m venv --clear .cache/peers/$$peer && .cache/peers/$$peer/bin/python -m pip install -q --disable-pip-version-check -r benchmarks/peers/$$peer.txt || touch .cache/peers/.failed; done
+	npm install --silent --no-audit --no-fund --ignore-scripts --prefix .cache/peers/restate $$(cat benchmarks/peers/restate-npm.txt) || touch .cache/peers/.failed
+	if [ -e .cache/peers/.failed ]; then rm .cache/peers/.failed; echo "some peers are missing here and will be skipped" >&2; else touch $@; fi

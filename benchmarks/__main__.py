@@ -1,4 +1,4 @@
-"""Measures the product on this machine, prints a table and writes JSON.
+"""Measures the product on this machine, beside its peers; prints tables and writes JSON.
 
 Every figure of a run of this program is from the same minutes of the same machine: compare
 figures of one run with one another, not with those of another run.
@@ -8,124 +8,149 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import datetime
 import json
-import os
-import platform
-import statistics
-import sys
-import time
+import signal
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import aiohttp
+import msgspec
 import uvloop
 
-from benchmarks.processes import OFFICIAL_PYTHON, Finishes, rss_mib, server, worker
+from benchmarks import disk, machine, progress
+from benchmarks.macro import footprint, growth, intake, limits, workloads
+from benchmarks.ours import OurSide
+from benchmarks.peers.dbos_peer import DbosPeer
+from benchmarks.peers.restate_peer import RestatePeer
+from benchmarks.plan import FULL, QUICK
+from benchmarks.tables import Table, records
 
-START_UPS = 5
-WARM_UP_RUNS = 20
-IDLE_SETTLE_S = 1.0
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from benchmarks.plan import Plan
+    from benchmarks.sides import Side
+
+SUITES = ("limits", "intake", "workloads", "footprint", "growth")
+SIDES = ("stepwell", "official", "restate", "dbos")
+OTHERS_CORES_MAX = 0.1
+"""More than this of the machine's time for others, and figures are not worth keeping."""
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--runs", type=int, default=300, help="runs per repetition (default 300)")
-    parser.add_argument("--repeat", type=int, default=3, help="repetitions, sides interleaved")
-    parser.add_argument("--json", type=Path, default=Path(".cache/bench.json"), help="output file")
-    options = parser.parse_args()
-    figures = uvloop.run(_measure(options.runs, options.repeat))
+    options = _parse()
+    plan = QUICK if options.quick else FULL
+    if options.runs is not None:
+        plan = msgspec.structs.replace(plan, runs=options.runs)
+    if options.repeat is not None:
+        plan = msgspec.structs.replace(plan, repeat=options.repeat)
+    try:
+        figures = uvloop.run(_until_signal(plan, options.only or SUITES, options.sides or SIDES))
+    except (asyncio.CancelledError, KeyboardInterrupt):
+        progress.clear()
+        raise SystemExit("interrupted; nothing was written") from None
     options.json.parent.mkdir(parents=True, exist_ok=True)
     options.json.write_text(json.dumps(figures, indent=1) + "\n")
-    _print(figures)
     print(f"written to {options.json}")
 
 
-async def _measure(runs: int, repeat: int) -> dict[str, Any]:
-    figures: dict[str, Any] = {
-        "machine": f"{os.cpu_count()} cores, {platform.system()} {platform.release()}, "
-        f"Python {platform.python_version()}",
-        "durability": "SQLite, WAL, synchronous=FULL: every answer is after its fsync",
-    }
-    figures["start-up"] = await _start_up()
-    sides = ["stepwell", *(["inngest"] if OFFICIAL_PYTHON.exists() else [])]
-    samples: dict[str, list[list[float]]] = {side: [] for side in sides}
-    for number in range(repeat):
-        for side in sides:
-            _progress(f"one-step run, {side} worker, repetition {number + 1} of {repeat}")
-            samples[side].append(await _one_step(side, runs))
-    for side in sides:
-        figures[f"one-step run, {side} worker"] = _spread(samples[side])
-    return figures
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="a look, in a minute and a half")
+    parser.add_argument(
+        "--only", nargs="+", choices=SUITES, metavar="SUITE", help=", ".join(SUITES)
+    )
+    parser.add_argument(
+        "--sides",
+        nargs="+",
+        choices=SIDES,
+        metavar="SIDE",
+        help=f"whom to compare in `workloads`: {', '.join(SIDES)}",
+    )
+    parser.add_argument(
+        "--runs",
+        type=_positive,
+        help=f"one-step runs of a repetition with one in flight; other work in proportion "
+        f"(default {FULL.runs}, quick {QUICK.runs})",
+    )
+    parser.add_argument(
+        "--repeat",
+        type=_positive,
+        help=f"repetitions, sides interleaved (default {FULL.repeat}, quick {QUICK.repeat})",
+    )
+    parser.add_argument("--json", type=Path, default=Path(".cache/bench.json"), help="output file")
+    return parser.parse_args()
 
 
-async def _start_up() -> dict[str, Any]:
-    ready_s, memory = [], []
-    for number in range(START_UPS):
-        _progress(f"start-up {number + 1} of {START_UPS}")
-        async with server() as running:
-            ready_s.append(running.ready_s)
-            await asyncio.sleep(IDLE_SETTLE_S)
-            memory.append(rss_mib(running.pid))
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError(text)
+    return number
+
+
+async def _until_signal(plan: Plan, suites: Sequence[str], sides: Sequence[str]) -> dict[str, Any]:
+    """The measurements; SIGTERM ends them, and what they started, as an interrupt does."""
+    task = asyncio.current_task()
+    assert task is not None, "a coroutine that runs has a task"
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    return await _measure(plan, suites, sides)
+
+
+async def _measure(plan: Plan, suites: Sequence[str], sides: Sequence[str]) -> dict[str, Any]:
+    tables: list[Table] = []
+    quiet = Table(
+        "How quiet the machine was",
+        "When the suite began: load average, and the time of a synced write of 4 KiB. During it: "
+        "how many cores others used.",
+        ("suite", "load average", "sync us", "others' cores", "verdict"),
+    )
+    print(machine.describe(), flush=True)
+    begun = datetime.datetime.now(datetime.UTC)
+    for suite in SUITES:
+        if suite not in suites:
+            continue
+        load, sync_us, others = machine.load_average(), disk.sync_us(), machine.OthersCpu()
+        made = await _suite(suite, plan, sides)
+        cores = others.cores()
+        busy = cores is not None and cores > OTHERS_CORES_MAX
+        quiet.add(suite, load, sync_us, cores, "TOO BUSY TO KEEP" if busy else "quiet")
+        progress.clear()
+        for table in made:
+            print(f"\n{table.text()}", flush=True)
+        tables += made
+    print(f"\n{quiet.text()}\n")
     return {
-        "ready ms": round(statistics.median(ready_s) * 1000),
-        "idle MiB": round(statistics.median(memory), 1),
-        "n": START_UPS,
+        "machine": machine.describe(),
+        "begun": begun.isoformat(timespec="seconds"),
+        "took s": round((datetime.datetime.now(datetime.UTC) - begun).total_seconds()),
+        "plan": msgspec.to_builtins(plan),
+        "tables": records([quiet, *tables]),
     }
 
 
-async def _one_step(side: str, runs: int) -> list[float]:
-    """Milliseconds from the request that sends the event to the function's last line."""
-    async with (
-        server() as running,
-        worker(side, running.url) as finishes,
-        aiohttp.ClientSession() as http,
-    ):
-        for number in range(WARM_UP_RUNS):
-            await _one_run(http, running.url, finishes, number)
-        return [
-            await _one_run(http, running.url, finishes, WARM_UP_RUNS + number)
-            for number in range(runs)
-        ]
+async def _suite(suite: str, plan: Plan, sides: Sequence[str]) -> list[Table]:
+    match suite:
+        case "limits":
+            return await limits.run(plan)
+        case "intake":
+            return await intake.run(plan)
+        case "workloads":
+            return await workloads.run(plan, [_side(name) for name in SIDES if name in sides])
+        case "footprint":
+            return await footprint.run(plan)
+        case _:
+            return await growth.run(plan)
 
 
-async def _one_run(http: aiohttp.ClientSession, url: str, finishes: Finishes, number: int) -> float:
-    ended = finishes.expect(number)
-    begun = time.perf_counter()
-    event = {"name": "bench/one", "data": {"n": number}}
-    async with http.post(f"{url}/e/bench", json=event) as answer:
-        answer.raise_for_status()
-    async with asyncio.timeout(30):
-        return (await ended - begun) * 1000
-
-
-def _spread(samples: list[list[float]]) -> dict[str, Any]:
-    medians = sorted(statistics.median(sample) for sample in samples)
-    tails = sorted(statistics.quantiles(sample, n=100)[98] for sample in samples)
-    return {
-        "p50 ms": round(statistics.median(medians), 2),
-        "p50 ms least": round(medians[0], 2),
-        "p50 ms most": round(medians[-1], 2),
-        "p99 ms": round(statistics.median(tails), 2),
-        "n": f"{len(samples)} x {len(samples[0])}",
-    }
-
-
-def _progress(text: str) -> None:
-    if sys.stderr.isatty():
-        print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
-    else:
-        print(text, file=sys.stderr, flush=True)
-
-
-def _print(figures: dict[str, Any]) -> None:
-    if sys.stderr.isatty():
-        print("\r\x1b[K", end="", file=sys.stderr)
-    for name, value in figures.items():
-        if isinstance(value, dict):
-            shown = "  ".join(f"{key} {figure}" for key, figure in value.items())
-            print(f"{name:32} {shown}")
-        else:
-            print(f"{name:32} {value}")
+def _side(name: str) -> Side:
+    match name:
+        case "restate":
+            return RestatePeer()
+        case "dbos":
+            return DbosPeer()
+        case _:
+            return OurSide("inngest" if name == "official" else "stepwell")
 
 
 if __name__ == "__main__":

@@ -1,125 +1,108 @@
-"""The processes of a benchmark: a server on its own data directory, workers, and their figures."""
+"""Processes that a benchmark starts, and what the kernel tells of them."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import os
 import signal
 import socket
-import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import aiohttp
-import msgspec
-
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from asyncio.subprocess import Process
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 
 ROOT = Path(__file__).parent.parent
-OFFICIAL_PYTHON = ROOT / ".cache/official-py/bin/python"
-READY_TIMEOUT_S = 20
+SCRATCH = ROOT / ".cache/bench"
+"""Data directories lie here and not in a temporary directory, which may be in memory."""
+
+IMPORTS = {
+    "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
+}
+"""The environment of a process that runs a module of this package."""
+
+START_WAIT_S = 30.0
+END_WAIT_S = 15.0
+_POLL_S = 0.005
+_LOG_TAIL_BYTES = 2_000
 
 
-class RunningServer(msgspec.Struct, frozen=True, kw_only=True):
-    """A server process. `ready_s` is from its start to its first 200 from `/ready`."""
+class NotStarted(Exception):
+    """A process ended, or did not answer in time; the message has the end of its log."""
 
-    url: str
-    pid: int
-    ready_s: float
+
+@contextlib.contextmanager
+def scratch() -> Iterator[Path]:
+    """A new directory on the disk that is measured; it is deleted in the end."""
+    SCRATCH.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=SCRATCH) as folder:
+        yield Path(folder)
 
 
 @contextlib.asynccontextmanager
-async def server(*arguments: str) -> AsyncIterator[RunningServer]:
-    """`stepwell dev` with SQLite in a new directory, durable as it is by default."""
-    with tempfile.TemporaryDirectory(prefix="stepwell-bench-") as folder:
-        port = free_port()
-        url = f"http://127.0.0.1:{port}"
-        begun = time.perf_counter()
+async def spawned(
+    *command: str,
+    folder: Path,
+    log: str,
+    environment: Mapping[str, str] | None = None,
+    ending: signal.Signals = signal.SIGTERM,
+) -> AsyncIterator[Process]:
+    """Run a program in `folder`, its output in the file `log` there; end it on leaving.
+
+    The variables of this process that set up a server or an SDK are not handed down. `ending` is
+    SIGKILL for what takes long to leave and has nothing to lose.
+    """
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("STEPWELL_", "INNGEST_", "RESTATE_", "DBOS_"))
+    }
+    with (folder / log).open("ab") as output:
         process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "stepwell.cli",
-            "dev",
-            f"--port={port}",
-            "--connect-gateway-port=0",
-            f"--data-dir={folder}/data",
-            "--log-level=error",
-            *arguments,
-            cwd=folder,
+            *command, cwd=folder, env={**kept, **(environment or {})}, stdout=output, stderr=output
         )
-        try:
-            await _until_ready(url, process)
-            yield RunningServer(url=url, pid=process.pid, ready_s=time.perf_counter() - begun)
-        finally:
-            await stop(process)
-
-
-@contextlib.asynccontextmanager
-async def worker(sdk: str, url: str) -> AsyncIterator[Finishes]:
-    """A worker process on `url` with `stepwell` or with `inngest`, connected."""
-    finishes = Finishes()
-    listener = await asyncio.start_server(finishes.serve, "127.0.0.1", 0)
-    port = listener.sockets[0].getsockname()[1]
-    python = sys.executable if sdk == "stepwell" else str(OFFICIAL_PYTHON)
-    process = await asyncio.create_subprocess_exec(
-        python,
-        str(ROOT / "benchmarks/worker.py"),
-        sdk,
-        str(port),
-        env={**os.environ, "INNGEST_DEV": url, "STEPWELL_DEV": url},
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.DEVNULL,
-    )
     try:
-        await _until_connected(url)
-        yield finishes
+        yield process
+    except Exception as error:
+        error.add_note(f"{log}: {_tail(folder / log)}")
+        raise
     finally:
-        await stop(process)
-        listener.close()
+        await _stop(process, ending)
 
 
-class Finishes:
-    """What the worker told: when each run reached its last line."""
+async def until(
+    ready: Callable[[], Awaitable[bool]], process: Process, log: Path, *, poll_s: float = _POLL_S
+) -> None:
+    """Wait until `ready` says so.
 
-    def __init__(self) -> None:
-        self._waiting: dict[int, asyncio.Future[float]] = {}
-
-    def expect(self, number: int) -> asyncio.Future[float]:
-        """A future of the time (`time.perf_counter`) at which run `number` ends."""
-        future = asyncio.get_running_loop().create_future()
-        self._waiting[number] = future
-        return future
-
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while line := await reader.readline():
-            future = self._waiting.pop(int(line), None)
-            if future is not None and not future.done():
-                future.set_result(time.perf_counter())
-        writer.close()
-
-
-async def stop(process: asyncio.subprocess.Process) -> None:
-    """End a process politely, then not."""
-    if process.returncode is not None:
-        return
-    process.send_signal(signal.SIGTERM)
-    try:
-        async with asyncio.timeout(10):
-            await process.wait()
-    except TimeoutError:
-        process.kill()
-        await process.wait()
+    Raises:
+        NotStarted: The process ended first, or it took too long.
+    """
+    deadline = time.monotonic() + START_WAIT_S
+    while True:
+        if process.returncode is not None:
+            raise NotStarted(f"it ended with status {process.returncode}: {_tail(log)}")
+        if await ready():
+            return
+        if time.monotonic() > deadline:
+            raise NotStarted(f"it was not ready after {START_WAIT_S:g} s: {_tail(log)}")
+        await asyncio.sleep(poll_s)
 
 
-def rss_mib(pid: int) -> float:
-    """Resident memory of a process, MiB."""
+def rss_mb(pid: int) -> float:
+    """Resident memory of a process, in millions of bytes."""
     pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+def cpu_s(pid: int) -> float:
+    """Seconds of CPU that all threads of a process have used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def free_port() -> int:
@@ -130,23 +113,19 @@ def free_port() -> int:
         return port
 
 
-async def _until_ready(url: str, process: asyncio.subprocess.Process) -> None:
-    async with aiohttp.ClientSession() as http, asyncio.timeout(READY_TIMEOUT_S):
-        while True:
-            if process.returncode is not None:
-                raise RuntimeError(f"the server ended with status {process.returncode}")
-            with contextlib.suppress(aiohttp.ClientError):
-                async with http.get(f"{url}/ready") as answer:
-                    if answer.status == 200:
-                        return
-            await asyncio.sleep(0.005)
+async def _stop(process: Process, ending: signal.Signals) -> None:
+    """End a process as asked, then in any case."""
+    if process.returncode is not None:
+        return
+    process.send_signal(ending)
+    try:
+        async with asyncio.timeout(END_WAIT_S):
+            await process.wait()
+    except TimeoutError:
+        process.kill()
+        await process.wait()
 
 
-async def _until_connected(url: str) -> None:
-    async with aiohttp.ClientSession() as http, asyncio.timeout(READY_TIMEOUT_S):
-        while True:
-            async with http.get(f"{url}/v2/workers") as answer:
-                listed = json.loads(await answer.read()).get("data", [])
-                if any(entry["status"] == "READY" for entry in listed):
-                    return
-            await asyncio.sleep(0.02)
+def _tail(log: Path) -> str:
+    text = log.read_bytes()[-_LOG_TAIL_BYTES:].decode("utf-8", "replace").strip()
+    return text or "(it logged nothing)"

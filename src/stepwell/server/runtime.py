@@ -14,8 +14,6 @@ import asyncio
 import logging
 import traceback
 import uuid
-from collections.abc import Callable, Sequence
-from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import msgspec
@@ -23,11 +21,8 @@ import msgspec
 from stepwell.engine.catalog import Catalog, FunctionEntry
 from stepwell.engine.effects import (
     AppRegistered,
-    Dispatch,
     EventsAccepted,
-    Reply,
     ReportTaken,
-    RunEnded,
 )
 from stepwell.engine.inputs import (
     AppSynced,
@@ -39,18 +34,21 @@ from stepwell.engine.inputs import (
     WorkerDetached,
     WorkerGone,
 )
-from stepwell.engine.leases import make_lease_id
 from stepwell.engine.partition import Partition
-from stepwell.engine.rows import PutEvent, PutQuarantine, PutStep
+from stepwell.engine.rows import PutQuarantine
 from stepwell.engine.waiting import Waiting
 from stepwell.errors import LimitExceeded, StepwellError, StoreError, WireError
-from stepwell.server.dispatch.connect_call import ConnectCalls
+from stepwell.server.deliveries import Deliveries
+from stepwell.server.inbox import Inbox, Item, Sent
 from stepwell.server.loading import load_partition, load_wanted
 from stepwell.server.payloads import Payloads
-from stepwell.wire.events import NewEvent, event_object, seeded_event_id
+from stepwell.server.worker_port import Attached, MakeCall, WorkerPort, attached_input
+from stepwell.wire.events import NewEvent, seeded_event_id
 from stepwell.wire.ids import EventId, RequestId, parse_ulid, ulid_ms, ulid_text
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from stepwell.engine.effects import Transition
     from stepwell.engine.inputs import Input
     from stepwell.engine.turn import EngineConfig
@@ -61,19 +59,17 @@ if TYPE_CHECKING:
     from stepwell.wire.ids import IdSource, RunId
     from stepwell.wire.outcomes import Outcome
 
-__all__ = ["Attached", "FunctionEntry", "Registered", "Runtime", "Waiting", "WorkerPort"]
+__all__ = [
+    "Attached",
+    "FunctionEntry",
+    "MakeCall",
+    "Registered",
+    "Runtime",
+    "Waiting",
+    "WorkerPort",
+]
 
 _log = logging.getLogger(__name__)
-
-INBOX_MAX = 50_000
-"""Inputs that wait for a turn. More are refused with 503: the disk does not keep up."""
-
-INBOX_BYTES_MAX = 256 * 2**20
-"""The same for the events among them, in bytes."""
-
-TURN_INPUTS_MAX = 1_000
-TURN_EVENTS_MAX = 5_000
-"""More wait for the next turn: heartbeats and the API have theirs in between."""
 
 RUNS_PER_REQUEST_MAX = 50_000
 """Runs that the events of one request may start: they are one commit."""
@@ -98,54 +94,12 @@ class Clock(Protocol):
     def advance_to(self, ms: int, /) -> None: ...
 
 
-MakeCall: TypeAlias = Callable[[], "tuple[str, bytes] | None"]
-"""Gives a call's request id and its serialised `GatewayExecutorRequestData`; None if nobody waits
-for the call any more. Never raises."""
-
-
-class WorkerPort(Protocol):
-    """The way to one connection."""
-
-    def send_call(self, make: MakeCall) -> None:
-        """Buffer a call; it is made when there is room for it on the way to the worker."""
-        ...
-
-    def flush(self) -> None:
-        """Write what is buffered; called once after each commit."""
-        ...
-
-
-class Attached(msgspec.Struct, frozen=True, kw_only=True):
-    """A connection that takes calls.
-
-    `limit` is of the instance, None for no limit; `functions` are (app name, slug) pairs;
-    `version_ms` is when the first connection of this worker version came.
-    """
-
-    connection_id: str
-    instance_id: str
-    limit: int | None
-    functions: frozenset[tuple[str, str]]
-    version_ms: int
-    port: WorkerPort
-
-
 class Registered(msgspec.Struct, frozen=True, kw_only=True):
     """A sync is in force. `modified` is false if the app had this configuration already."""
 
     modified: bool
     app_id: str
     sync_id: str
-
-
-class _Sent(msgspec.Struct, frozen=True, kw_only=True):
-    """Events that wait for their turn: what is known of them is looked up when it comes."""
-
-    ticket: int
-    events: Sequence[NewEvent]
-    ids: tuple[EventId, ...]
-    seeded: bool
-    size: int
 
 
 Done: TypeAlias = "Callable[[Any, StepwellError | None], None]"
@@ -177,11 +131,9 @@ class Runtime:
         self._loop = loop
         self._partition = Partition(config, ids)
         self._reader = store.reader()
-        self._payloads = Payloads(self._reader, self)
-        self._calls = ConnectCalls()
+        self._deliveries = Deliveries(self, Payloads(self._reader, self))
         self._attached: dict[str, Attached] = {}
-        self._inbox: list[Input | _Sent] = []
-        self._inbox_bytes = 0
+        self._inbox = Inbox()
         self._waiting: dict[int, Done] = {}
         self._ticket = 0
         self._turn_handle: asyncio.Handle | None = None
@@ -218,8 +170,7 @@ class Runtime:
         self._committer.close()
         gone = StoreError("the server is stopping", code="server_stopping")
         for ticket in list(self._waiting):
-            self._answer(ticket, None, gone)
-        self._inbox.clear()
+            self.answer(ticket, None, gone)
         self._reader.close()
         self._store.close()
 
@@ -260,15 +211,14 @@ class Runtime:
         """
         self._check_runs(events)
         size = sum(len(event.data) + len(event.user or b"") for event in events)
-        if self._inbox_bytes + size > INBOX_BYTES_MAX:
-            raise _overloaded(INBOX_BYTES_MAX, self._inbox_bytes + size)
+        self._inbox.check_room(size)
         now_ms = self.now_ms()
         if seed is None:
             ids = tuple(EventId(self.ids.ulid(now_ms)) for _ in events)
         else:
             ids = tuple(EventId(seeded_event_id(seed, n)) for n in range(1, len(events) + 1))
         accepted = await self._ask(
-            lambda ticket: _Sent(
+            lambda ticket: Sent(
                 ticket=ticket, events=events, ids=ids, seeded=seed is not None, size=size
             )
         )
@@ -299,7 +249,7 @@ class Runtime:
             self._warn_of_disagreement(registration)
             # A worker may have been here with a function before it was registered.
             for worker in self._attached.values():
-                self._put(_attached_input(worker))
+                self._put(attached_input(worker))
         return Registered(modified=done.modified, app_id=done.app_id, sync_id=done.sync_id)
 
     def _warn_of_disagreement(self, registration: Registration) -> None:
@@ -360,7 +310,7 @@ class Runtime:
     def attach(self, worker: Attached) -> None:
         """A connection became ready for calls."""
         self._attached[worker.connection_id] = worker
-        self._put(_attached_input(worker))
+        self._put(attached_input(worker))
 
     def detach(self, connection_id: str) -> None:
         """A connection takes no more calls. Idempotent."""
@@ -411,7 +361,7 @@ class Runtime:
                 hint="send them in several requests",
             )
 
-    async def _ask(self, make: Callable[[int], Input | _Sent]) -> Any:
+    async def _ask(self, make: Callable[[int], Item]) -> Any:
         future: asyncio.Future[Any] = self._loop.create_future()
 
         def done(result: Any, error: StepwellError | None) -> None:
@@ -432,17 +382,17 @@ class Runtime:
         if self._stopped:
             done(None, StoreError("the server is stopping", code="server_stopping"))
             return None
-        if len(self._inbox) >= INBOX_MAX:
-            done(None, _overloaded(INBOX_MAX, len(self._inbox) + 1))
+        try:
+            self._inbox.check_room()
+        except LimitExceeded as error:
+            done(None, error)
             return None
         self._ticket += 1
         self._waiting[self._ticket] = done
         return self._ticket
 
-    def _put(self, item: Input | _Sent) -> None:
-        self._inbox.append(item)
-        if isinstance(item, _Sent):
-            self._inbox_bytes += item.size
+    def _put(self, item: Item) -> None:
+        self._inbox.put(item)
         if self._turn_handle is None:
             self._schedule()
 
@@ -463,8 +413,7 @@ class Runtime:
         jumped_ms = self._clock.take_jump_ms()
         if jumped_ms:
             self._partition.clock_jumped(jumped_ms)
-        items, self._inbox = _next_turn(self._inbox)
-        self._inbox_bytes -= sum(item.size for item in items if isinstance(item, _Sent))
+        items = self._inbox.take_turn()
         try:
             if self._is_behind:
                 self._build()
@@ -488,7 +437,7 @@ class Runtime:
 
     def _commit(self, transition: Transition, inputs: Sequence[Input]) -> None:
         if not transition.writes:
-            self._carry_out(transition)
+            self._deliveries.carry_out(transition)
             self._settle()
             return
         self._idle.clear()
@@ -498,8 +447,8 @@ class Runtime:
             self._idle.set()
             if error is None:
                 self._retry_s = 0.0
-                self._remember(transition)
-                self._carry_out(transition)
+                self._deliveries.remember(transition)
+                self._deliveries.carry_out(transition)
                 self._settle()
             elif error.code == "internal_error":  # the rows break a rule: find whose they are
                 self._isolate(inputs, self.now_ms())
@@ -567,7 +516,7 @@ class Runtime:
 
         self._committer.idle(done)
 
-    def _failed(self, items: Sequence[Input | _Sent], error: StoreError) -> None:
+    def _failed(self, items: Sequence[Item], error: StoreError) -> None:
         """A commit failed: memory is ahead of the rows. Build it again and tell who waited."""
         self._retry_s = min(max(RETRY_FIRST_S, 2 * self._retry_s), RETRY_MAX_S)
         _log.error("not committed: %s", error, extra={"code": error.code, "retry_s": self._retry_s})
@@ -575,7 +524,7 @@ class Runtime:
         for item in items:
             ticket = getattr(item, "ticket", None)
             if ticket is not None:
-                self._answer(ticket, None, error)
+                self.answer(ticket, None, error)
         self._schedule()
 
     def _build(self) -> None:
@@ -588,14 +537,14 @@ class Runtime:
 
     def _known_workers(self) -> list[WorkerAttached]:
         """What a partition that was built anew must hear first."""
-        return [_attached_input(worker) for worker in self._attached.values()]
+        return [attached_input(worker) for worker in self._attached.values()]
 
-    def _look_up(self, items: Sequence[Input | _Sent], now_ms: int) -> list[Input]:
+    def _look_up(self, items: Sequence[Item], now_ms: int) -> list[Input]:
         """Give each batch of events what the store knows of them."""
         inputs: list[Input] = []
         here: set[EventId] = set()
         for item in items:
-            if not isinstance(item, _Sent):
+            if not isinstance(item, Sent):
                 inputs.append(item)
                 continue
             known: set[EventId] = self._store.known_events(item.ids) if item.seeded else set()
@@ -645,8 +594,8 @@ class Runtime:
             _log.exception("the engine failed on one input")
             self._quarantine(batch, now_ms)
             return False
-        self._remember(transition)
-        self._carry_out(transition)
+        self._deliveries.remember(transition)
+        self._deliveries.carry_out(transition)
         return True
 
     def _quarantine(self, batch: list[Input], now_ms: int) -> None:
@@ -662,113 +611,32 @@ class Runtime:
             ticket = getattr(item, "ticket", None)
             if ticket is not None:
                 error = StepwellError("the engine failed on this input; it was kept for inspection")
-                self._answer(ticket, None, error)
+                self.answer(ticket, None, error)
         if not batch and run_id is None:
             raise AssertionError("what is due cannot be decided on, and names no run")
         self._build()
-        self._inbox[:0] = self._known_workers()
+        self._inbox.put_first(self._known_workers())
         self._store.commit([row])
         if run_id is not None:
             self._partition.load(self._store.load_runs([run_id]), now_ms)
             poisoned = RunPoisoned(run_id=run_id, message=f"quarantined at {now_ms}")
             transition = self._partition.step([poisoned], now_ms, inputs_only=True)
             self._store.commit(transition.writes)
-            self._remember(transition)
-            self._carry_out(transition)
+            self._deliveries.remember(transition)
+            self._deliveries.carry_out(transition)
 
-    # --- after the commit ---
+    # --- asked by deliveries ---
 
-    def _remember(self, transition: Transition) -> None:
-        """Keep what the next calls carry."""
-        for row in transition.writes:
-            if isinstance(row, PutStep):
-                self._payloads.put_step(row)
-            elif isinstance(row, PutEvent) and row.runs and row.source_run is None:
-                event = event_object(
-                    name=row.name,
-                    id=row.external_id or ulid_text(row.event_id),
-                    ts_ms=row.ts_ms,
-                    data=row.data,
-                    user=row.user,
-                    v=row.v,
-                    meta=row.meta,
-                )
-                for run_id in row.runs:
-                    self._payloads.put_new(run_id, event)
+    def worker(self, connection_id: str, /) -> Attached | None:
+        """A connection that takes calls."""
+        return self._attached.get(connection_id)
 
-    def _carry_out(self, transition: Transition) -> None:
-        ports: dict[str, WorkerPort] = {}
-        for effect in transition.effects:
-            try:
-                if isinstance(effect, Dispatch):
-                    self._dispatch(effect, ports)
-                elif isinstance(effect, Reply):
-                    self._answer(effect.ticket, effect.result, None)
-                elif isinstance(effect, RunEnded):
-                    self._payloads.forget(effect.run_id)
-            except Exception:
-                # What is committed is true all the same, and the other effects must not suffer.
-                _log.exception("cannot carry out %s", type(effect).__name__)
-        for port in ports.values():
-            port.flush()
+    def is_out(self, request_id: RequestId, /) -> bool:
+        """Whether a call is the current one of its job."""
+        return self._partition.is_out(request_id)
 
-    def _dispatch(self, call: Dispatch, ports: dict[str, WorkerPort]) -> None:
-        worker = self._attached.get(call.connection_id)
-        if worker is None:
-            return  # it left during the commit; that fact gives the call to another worker
-        worker.port.send_call(partial(self._make_call, call))
-        ports[call.connection_id] = worker.port
-
-    def _make_call(self, call: Dispatch) -> tuple[str, bytes] | None:
-        if not self._partition.is_out(call.request_id):
-            return None
-        try:
-            entry = self.by_no(call.function_no)
-            assert entry is not None, "functions are archived, never deleted"
-            payload = self._payloads.of_run(call.run_id, call.event_id, call.stack)
-            lease_id = make_lease_id(call.request_id, call.lease_until_ms)
-            return self._calls.encode(call, entry, payload, lease_id=lease_id)
-        except Exception:
-            # Its lease ends in time, and it is given out again. Other calls must not suffer.
-            _log.exception("cannot make a call", extra={"run": ulid_text(call.run_id)})
-            return None
-
-    def _answer(self, ticket: int, result: Any, error: StepwellError | None) -> None:
+    def answer(self, ticket: int, result: Any, error: StepwellError | None, /) -> None:
+        """Give an input's answer to whoever waits for it; the first one counts."""
         done = self._waiting.pop(ticket, None)
         if done is not None:
             done(result, error)
-
-
-def _overloaded(limit: int, seen: int) -> LimitExceeded:
-    return LimitExceeded(
-        "the server has more to do than it can store",
-        code="overloaded",
-        status=503,
-        limit=limit,
-        seen=seen,
-        hint="try again later",
-    )
-
-
-def _next_turn(items: list[Input | _Sent]) -> tuple[list[Input | _Sent], list[Input | _Sent]]:
-    """The inputs of the next turn, and those that are left for another one.
-
-    What is looked up for events depends on the functions there are, so a sync ends its turn.
-    """
-    events = 0
-    for place, item in enumerate(items, 1):
-        if isinstance(item, _Sent):
-            events += len(item.events)
-        if isinstance(item, AppSynced) or place == TURN_INPUTS_MAX or events >= TURN_EVENTS_MAX:
-            return items[:place], items[place:]
-    return items, []
-
-
-def _attached_input(worker: Attached) -> WorkerAttached:
-    return WorkerAttached(
-        connection_id=worker.connection_id,
-        instance_id=worker.instance_id,
-        limit=worker.limit,
-        functions=worker.functions,
-        version_ms=worker.version_ms,
-    )

@@ -332,7 +332,7 @@ def test_worker_that_leaves_during_a_commit_gets_no_call() -> None:
 
 
 def test_too_many_waiting_inputs_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("stepwell.server.runtime.INBOX_MAX", 10)
+    monkeypatch.setattr("stepwell.server.inbox.INBOX_MAX", 10)
 
     async def story() -> None:
         async with running(MemoryStore()) as runtime:
@@ -610,7 +610,7 @@ def test_a_clock_that_jumps_forward_ends_sleeps_and_no_lease() -> None:
 
 
 def test_too_many_bytes_of_waiting_events_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("stepwell.server.runtime.INBOX_BYTES_MAX", 100)
+    monkeypatch.setattr("stepwell.server.inbox.INBOX_BYTES_MAX", 100)
 
     async def story() -> None:
         async with running(MemoryStore()) as runtime:
@@ -643,7 +643,7 @@ def test_a_request_that_starts_too_many_runs_is_refused_whole(
 def test_many_inputs_take_several_turns_and_all_are_answered(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("stepwell.server.runtime.TURN_INPUTS_MAX", 7)
+    monkeypatch.setattr("stepwell.server.inbox.TURN_INPUTS_MAX", 7)
 
     async def story() -> None:
         async with running(MemoryStore()) as runtime:

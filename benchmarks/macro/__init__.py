@@ -1,0 +1,1 @@
+"""Measurements of whole systems, a module for each kind; `python -m benchmarks` runs them."""

@@ -1,0 +1,168 @@
+"""The same work on every side: latency of one run at a time, throughput of fifty.
+
+Each repetition brings a side up on an empty directory, warms it up, measures all cells, and takes
+it down; then the next side has its turn, so that no side has the quiet minutes to itself.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from benchmarks import progress
+from benchmarks.closed_loop import ClosedLoop
+from benchmarks.http_client import AnswerError
+from benchmarks.macro.goals import Goal, goals_table, judge
+from benchmarks.plan import WORKLOADS, Workload
+from benchmarks.processes import NotStarted
+from benchmarks.samples import Spread, quantile
+from benchmarks.tables import Table
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from benchmarks.closed_loop import Sample
+    from benchmarks.plan import Plan
+    from benchmarks.sides import Side
+
+US = "stepwell"
+
+Taken = dict[str, dict[Workload, list["Sample"]]]
+"""Samples by side and cell, one for each repetition."""
+
+
+async def run(plan: Plan, sides: Sequence[Side]) -> list[Table]:
+    present = [side for side in sides if side.missing() is None]
+    skipped = {side.name: side.missing() or "" for side in sides if side not in present}
+    taken: Taken = {side.name: {cell: [] for cell in WORKLOADS} for side in present}
+    for number in range(plan.repeat):
+        for side in present:
+            if side.name in skipped:
+                continue
+            where = f"workloads, repetition {number + 1} of {plan.repeat}, {side.name}"
+            try:
+                await _repetition(plan, side, where, taken[side.name])
+            except* (NotStarted, AnswerError, TimeoutError, OSError) as group:
+                if side.name == US:
+                    raise
+                skipped[side.name] = f"failed: {group.exceptions[0]!r}"
+                del taken[side.name]
+    tables = _sides_table(present, skipped), _figures_table(taken, plan), _ratios_table(taken)
+    return [table for table in tables if table.rows]
+
+
+async def _repetition(
+    plan: Plan, side: Side, where: str, taken: dict[Workload, list[Sample]]
+) -> None:
+    progress.show(where)
+    async with side.up() as session:
+        loop = ClosedLoop(session)
+        for cell in WORKLOADS:
+            progress.show(f"{where}: {cell.name}, {cell.in_flight} in flight")
+            runs = max(2 * cell.in_flight, round(plan.runs * cell.share * side.share), 5)
+            taken[cell].append(await loop.measure(cell, runs))
+
+
+def _sides_table(present: Sequence[Side], skipped: dict[str, str]) -> Table:
+    table = Table(
+        "Sides",
+        "What a side says it keeps through a power cut, and by which means.",
+        ("side", "what", "durability"),
+    )
+    for side in present:
+        if side.name not in skipped:
+            table.add(side.name, side.version, side.durability)
+    for name, reason in skipped.items():
+        table.add(name, "SKIPPED", reason)
+    return table
+
+
+def _figures_table(taken: Taken, plan: Plan) -> Table:
+    table = Table(
+        "Workloads",
+        "Milliseconds from the request that starts a run to its function's last line. Medians "
+        f"over {plan.repeat} repetitions, sides interleaved;\n"
+        "warm-up: a tenth as many runs. Rates while all lanes had a run. CPU of all threads, in "
+        "microseconds for each step.",
+        (
+            "work",
+            "in flight",
+            "side",
+            "n",
+            "p50 ms",
+            "least",
+            "most",
+            "p95 ms",
+            "p99 ms",
+            "runs/s",
+            "steps/s",
+            "server us",
+            "worker us",
+        ),
+    )
+    for cell in WORKLOADS:
+        for side, samples in taken.items():
+            table.add(cell.name, cell.in_flight, side, *_figures(cell, samples[cell]))
+    return table
+
+
+def _figures(cell: Workload, samples: Sequence[Sample]) -> tuple[str | float | None, ...]:
+    runs = len(samples[0].latencies_ms)
+    rate = Spread.of([sample.runs_per_s for sample in samples]).median
+    p95, p99 = (
+        Spread.of([quantile(sample.latencies_ms, share) for sample in samples]).median
+        for share in (0.95, 0.99)
+    )
+    server_us, worker_us = (
+        1e6 * Spread.of([sample.cpu_s[role] for sample in samples]).median / (runs * cell.steps)
+        if role in samples[0].cpu_s
+        else None
+        for role in ("server", "worker")
+    )
+    return (
+        f"{len(samples)} x {runs}",
+        *Spread.of(_p50s(samples)).cells(),
+        p95,
+        p99,
+        rate,
+        rate * cell.steps,
+        server_us,
+        worker_us,
+    )
+
+
+def _p50s(samples: Sequence[Sample]) -> list[float]:
+    return [quantile(sample.latencies_ms, 0.5) for sample in samples]
+
+
+def _rates(samples: Sequence[Sample]) -> list[float]:
+    return [sample.runs_per_s for sample in samples]
+
+
+_GOALS = {
+    ("restate", "one", 1): Goal(at_most=0.35),
+    ("restate", "ten", 1): Goal(at_most=0.4),
+    ("restate", "fan", 1): Goal(at_most=0.8),
+    ("restate", "one", 50): Goal(at_least=5),
+    ("restate", "ten", 50): Goal(at_least=4),
+    ("dbos", "ten", 50): Goal(at_least=15),
+}
+
+
+def _ratios_table(taken: Taken) -> Table:
+    table = goals_table(
+        "Ratios",
+        "Ours to theirs, of the same repetition: of the p50 with one in flight, of the rate with "
+        "fifty.",
+    )
+    for rival in taken:
+        if rival == US or US not in taken:
+            continue
+        for cell in WORKLOADS:
+            of, what = (_p50s, "time") if cell.in_flight == 1 else (_rates, "rate")
+            judge(
+                table,
+                f"{what} of {cell.name}, {cell.in_flight} in flight, to {rival}",
+                Spread.of_ratios(of(taken[US][cell]), of(taken[rival][cell])),
+                _GOALS.get((rival, cell.name, cell.in_flight)),
+            )
+    return table

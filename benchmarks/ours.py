@@ -1,0 +1,142 @@
+"""Our server, under a worker with our SDK or with the official one."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import json
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import aiohttp
+import msgspec
+
+from benchmarks.finishes import Finishes
+from benchmarks.http_client import HttpConnection, post
+from benchmarks.processes import ROOT, free_port, scratch, spawned, until
+from benchmarks.sides import LANES_MAX, NEEDED
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+DURABILITY = "SQLite, WAL, synchronous=FULL: an answer comes after its fsync"
+OFFICIAL_PYTHON = ROOT / ".cache/official-py/bin/python"
+
+
+class RunningServer(msgspec.Struct, frozen=True, kw_only=True):
+    """A server process. `ready_s` is from its start to its first 200 from `/ready`."""
+
+    port: int
+    pid: int
+    ready_s: float
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+
+@contextlib.asynccontextmanager
+async def server(data: Path | None = None) -> AsyncIterator[RunningServer]:
+    """`stepwell dev` on the data directory `data`, or on an empty one; durable, as by default."""
+    with scratch() as folder:
+        port = free_port()
+        begun = time.perf_counter()
+        async with (
+            spawned(
+                sys.executable,
+                "-m",
+                "stepwell.cli",
+                "dev",
+                f"--port={port}",
+                "--connect-gateway-port=0",
+                f"--data-dir={data or folder / 'data'}",
+                "--log-level=error",
+                folder=folder,
+                log="server.log",
+            ) as process,
+            aiohttp.ClientSession() as http,
+        ):
+
+            async def ready() -> bool:
+                with contextlib.suppress(aiohttp.ClientError):
+                    async with http.get(f"http://127.0.0.1:{port}/ready") as answer:
+                        return answer.status == 200
+                return False
+
+            await until(ready, process, folder / "server.log")
+            yield RunningServer(port=port, pid=process.pid, ready_s=time.perf_counter() - begun)
+
+
+class OurSession:
+    """A server and its worker; runs are started by events."""
+
+    def __init__(
+        self, *, finishes: Finishes, pids: dict[str, int], lanes: list[HttpConnection], port: int
+    ) -> None:
+        self.finishes = finishes
+        self.pids = pids
+        self._lanes = lanes
+        self._port = port
+
+    async def start(self, work: str, number: int, lane: int) -> None:
+        event = b'{"name":"bench/%b","data":{"n":%d}}' % (work.encode(), number)
+        await self._lanes[lane].ask(post(self._port, "/e/bench", event))
+
+
+@contextlib.asynccontextmanager
+async def worker(sdk: str, running: RunningServer) -> AsyncIterator[OurSession]:
+    """A worker process with the SDK `stepwell` or `inngest`, connected to a server."""
+    python = sys.executable if sdk == "stepwell" else str(OFFICIAL_PYTHON)
+    async with Finishes() as finishes, aiohttp.ClientSession() as http:
+        with scratch() as folder:
+            async with spawned(
+                python,
+                str(ROOT / "benchmarks/worker.py"),
+                sdk,
+                str(finishes.port),
+                folder=folder,
+                log="worker.log",
+                environment={"INNGEST_DEV": running.url, "STEPWELL_DEV": running.url},
+            ) as process:
+
+                async def connected() -> bool:
+                    async with http.get(f"{running.url}/v2/workers") as answer:
+                        listed = json.loads(await answer.read()).get("data", [])
+                        return any(entry["status"] == "READY" for entry in listed)
+
+                await until(connected, process, folder / "worker.log")
+                lanes = [await HttpConnection.open(running.port) for _ in range(LANES_MAX)]
+                yield OurSession(
+                    finishes=finishes,
+                    pids={"server": running.pid, "worker": process.pid},
+                    lanes=lanes,
+                    port=running.port,
+                )
+                for lane in lanes:
+                    lane.close()
+
+
+class OurSide:
+    """Our server with one of the two SDKs."""
+
+    share = 1.0
+    durability = DURABILITY
+
+    def __init__(self, sdk: str) -> None:
+        self._sdk = sdk
+        self.name = "stepwell" if sdk == "stepwell" else "official worker"
+        self.version = f"stepwell {importlib.metadata.version('stepwell')}"
+        if sdk == "inngest":
+            self.version += ", worker: the official Python SDK"
+
+    def missing(self) -> str | None:
+        if self._sdk == "inngest" and not OFFICIAL_PYTHON.exists():
+            return f"{OFFICIAL_PYTHON.parent.parent.relative_to(ROOT)} is not there; {NEEDED}"
+        return None
+
+    @contextlib.asynccontextmanager
+    async def up(self) -> AsyncIterator[OurSession]:
+        async with server() as running, worker(self._sdk, running) as session:
+            yield session
