@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import http.client
 import os
 import signal
@@ -22,6 +23,14 @@ READY_S = 30.0  # It takes under one second; two busy cores make it several.
 STOP_S = 15.0
 POLL_S = 0.02
 LOG_LINES_KEPT = 2_000
+PR_SET_PDEATHSIG = 1  # prctl(2)
+
+
+def die_with_the_tests() -> None:
+    """Runs in a new child: have it killed when the tests' process ends without ending it, as it
+    does when a test runs out of time. Linux only; elsewhere such a child stays."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def clean_environ(**more: str) -> dict[str, str]:
@@ -96,6 +105,7 @@ class ServerProcess:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,  # a Ctrl-C for the tests is not one for the server
+            preexec_fn=die_with_the_tests,
         )
         self._reader = threading.Thread(target=self._read, args=(self._process,), daemon=True)
         self._reader.start()

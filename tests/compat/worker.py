@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Self
 import msgspec
 
 from tests.compat.api import wait_for
-from tests.server_process import clean_environ, poll
+from tests.server_process import clean_environ, die_with_the_tests, poll
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -178,6 +178,7 @@ class WorkerProcess:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                preexec_fn=die_with_the_tests,
             )
 
     def ready(self, api: Api, *, status: str = "READY", timeout_s: float = READY_S) -> str:
