@@ -65,10 +65,32 @@ _HOMES = {
 }
 
 
+# Names of the official SDK that a program may look for; see `function_unsupported`.
+_NOT_BUILT = frozenset(
+    {
+        "Batch",
+        "Cancel",
+        "Concurrency",
+        "Debounce",
+        "Middleware",
+        "Priority",
+        "RateLimit",
+        "Singleton",
+        "Throttle",
+        "Timeouts",
+        "TriggerCron",
+    }
+)
+
+
 def __getattr__(name: str) -> Any:
     if name == "Inngest":
         return __getattr__("Client")
     home = _HOMES.get(name)
+    if name in _NOT_BUILT:
+        from stepwell.errors import ConfigError
+
+        raise ConfigError(f"{name} is not built yet", code="function_unsupported")
     if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(import_module(f"{__name__}.{home}"), name)

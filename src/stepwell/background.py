@@ -12,17 +12,40 @@ import asyncio
 import atexit
 import os
 import threading
-from typing import TYPE_CHECKING, Any, TypeVar
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import aiohttp
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
-    from concurrent.futures import Future
+    from collections.abc import Callable, Coroutine
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 _STOP_WAIT_S = 2.0
+
+
+class LookupThreads(ThreadPoolExecutor):
+    """A daemon thread for each blocking job of the loop, which are look-ups of names.
+
+    The standard executor takes no more jobs once the main thread has ended, and then another
+    thread of the program that still sends would lose its events.
+    """
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        future: Future[T] = Future()
+
+        def run() -> None:
+            if not future.set_running_or_notify_cancel():
+                return
+            try:
+                future.set_result(fn(*args, **kwargs))
+            except BaseException as error:  # told to whoever waits for it
+                future.set_exception(error)
+
+        threading.Thread(target=run, name="stepwell-lookup", daemon=True).start()
+        return future
 
 
 class Background:
@@ -30,6 +53,7 @@ class Background:
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
+        self._loop.set_default_executor(LookupThreads())
         self._session: aiohttp.ClientSession | None = None
         self._thread = threading.Thread(target=self._run, name="stepwell-http", daemon=True)
         self._thread.start()
@@ -46,7 +70,7 @@ class Background:
     def session(self) -> aiohttp.ClientSession:
         """The session; to be used on the loop only."""
         if self._session is None:
-            self._session = aiohttp.ClientSession(trust_env=True)
+            self._session = aiohttp.ClientSession()
         return self._session
 
     def stop(self) -> None:

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Never
 from urllib.parse import quote
 
 from stepwell.background import background
 from stepwell.config import ClientSettings, resolve
 from stepwell.errors import ConfigError
-from stepwell.event import Event, write_events
-from stepwell.function import Function, FunctionDecorator, TriggerEvent
-from stepwell.sending import post_events
+from stepwell.event import event_list, write_events
+from stepwell.function import Function, FunctionDecorator, TriggerEvent, refuse_options
+from stepwell.proxy import proxy_for
+from stepwell.sending import ATTEMPTS_DEFAULT, post_events
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Sequence
+    from collections.abc import Callable, Coroutine
 
     from stepwell.context import Logger
+    from stepwell.event import Event
     from stepwell.function import AsyncHandler, SyncHandler
 
 
@@ -37,6 +40,8 @@ class Client:
         event_api_base_url: The server that takes events, if it is another one.
         env: The environment's name on the server.
         logger: What functions get as `ctx.logger`.
+        send_attempts: How often `send` tries before it raises. Five attempts wait about a second
+            in all; from the eighth on, up to ten seconds pass between two.
     Raises:
         ConfigError: The options do not fit together.
     """
@@ -53,10 +58,14 @@ class Client:
         event_api_base_url: str | None = None,
         env: str | None = None,
         logger: Logger | None = None,
+        send_attempts: int = ATTEMPTS_DEFAULT,
     ) -> None:
-        if not app_id:
-            raise ConfigError("a client needs an app_id")
+        if not isinstance(app_id, str) or not app_id:
+            raise ConfigError(f"a client needs an app_id, a text that is not empty, not {app_id!r}")
+        if not isinstance(send_attempts, int) or send_attempts < 1:
+            raise ConfigError(f"send_attempts is {send_attempts!r}; it must be 1 or more")
         self.app_id = app_id
+        self._send_attempts = send_attempts
         self.logger: Logger = logger or logging.getLogger("stepwell.function")
         self.settings: ClientSettings = resolve(
             is_production=is_production,
@@ -67,6 +76,8 @@ class Client:
             env=env,
             app_version=app_version,
         )
+        events_url = self.settings.event_api_base_url
+        self._events_proxy = None if events_url is None else proxy_for(events_url)
 
     def create_function(
         self,
@@ -76,6 +87,7 @@ class Client:
         name: str | None = None,
         retries: int | None = None,
         on_failure: AsyncHandler[Any] | SyncHandler[Any] | None = None,
+        **not_built: Never,
     ) -> FunctionDecorator:
         """Declare a function; the decorated handler may be async or not.
 
@@ -87,7 +99,11 @@ class Client:
                 default is 4.
             on_failure: Called as a function of its own when a run has failed for good, with the
                 event `inngest/function.failed`.
+        Raises:
+            ConfigError: `function_unsupported`, for options of the official SDK that are not
+                built yet.
         """
+        refuse_options(fn_id, not_built)
         triggers = [trigger] if isinstance(trigger, TriggerEvent) else trigger
 
         def declare(handler: Callable[[Any], Any]) -> Function[Any]:
@@ -112,6 +128,7 @@ class Client:
         name: str | None = None,
         retries: int | None = None,
         on_failure: AsyncHandler[Any] | SyncHandler[Any] | None = None,
+        **not_built: Never,
     ) -> FunctionDecorator:
         """Declare a function in one line.
 
@@ -123,7 +140,8 @@ class Client:
 
         The rest is as for `create_function`.
         """
-        names = [event] if isinstance(event, str) else event
+        refuse_options(fn_id, not_built)
+        names = [event] if isinstance(event, str) or not isinstance(event, Sequence) else event
         return self.create_function(
             fn_id=fn_id,
             trigger=[TriggerEvent(event_name, expression) for event_name in names],
@@ -138,7 +156,7 @@ class Client:
         Returns:
             Their internal ids, in order. The events are stored.
         Raises:
-            SendEventsError: The server refused them, or could not be reached in five attempts.
+            SendEventsError: The server refused them, or could not be reached in any attempt.
             ConfigError: There is no event key.
             StepwellError: `output_unserializable`, if some data has no JSON form.
         """
@@ -154,7 +172,7 @@ class Client:
 
     def _posting(self, events: Event | Sequence[Event]) -> Coroutine[Any, Any, list[str]] | None:
         """What is to be done on the background loop; None if there is nothing to send."""
-        batch = [events] if isinstance(events, Event) else list(events)
+        batch = event_list(events)
         if not batch:
             return None
         settings = self.settings
@@ -178,5 +196,11 @@ class Client:
         session = background().session()
         env = self.settings.env
         return await post_events(
-            session, base_url=base_url, event_key=event_key, env=env, body=body
+            session,
+            base_url=base_url,
+            event_key=event_key,
+            env=env,
+            body=body,
+            proxy=self._events_proxy,
+            attempts=self._send_attempts,
         )

@@ -7,25 +7,37 @@ pydantic models, at any depth. Read back: plain JSON values, or the type that th
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
-from stepwell.errors import StepwellError
+from stepwell.error_text import message_of
+from stepwell.errors import StepwellError, WireError
+from stepwell.wire.json import DEPTH_MAX, check_depth
+
+VALUE_DEPTH_MAX: Final = DEPTH_MAX - 8
+"""How deep a value may be nested. A peer counts what is wrapped round it too: a reply, and later
+the call or the event that brings it back."""
 
 
 def serialise(value: object) -> bytes:
     """Write a value as JSON.
 
     Raises:
-        StepwellError: `output_unserializable`, if some part of it has no JSON form.
+        StepwellError: `output_unserializable`, if some part of it has no JSON form, or none that
+            is shallow enough.
     """
     try:
-        return _ENCODER.encode(value)
+        data = _ENCODER.encode(value)
+        check_depth(data, VALUE_DEPTH_MAX)
+        return data
+    except KeyboardInterrupt:
+        raise
     # Hooks of user types may raise anything; all of it means the same to the caller.
-    except Exception as error:
+    except BaseException as error:
+        said = error.message if isinstance(error, WireError) else message_of(error)
         raise StepwellError(
-            f"{type(value).__name__} cannot be written as JSON: {error}",
+            f"{type(value).__name__} cannot be written as JSON: {said}",
             code="output_unserializable",
         ) from error
 

@@ -43,6 +43,8 @@ _INSTANCE_ID_NAMES = (
     "HOSTNAME",
 )
 
+_SECRETS = frozenset({"event_key", "signing_key", "signing_key_fallback"})
+
 
 class ClientSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What a client talks to and with which credentials. Base URLs have no trailing slash.
@@ -58,6 +60,14 @@ class ClientSettings(msgspec.Struct, frozen=True, kw_only=True):
     signing_key_fallback: str | None
     env: str | None
     app_version: str | None
+
+    def __repr__(self) -> str:
+        """Fields and values, with every secret masked: settings end up in logs."""
+        shown = {
+            name: "***" if name in _SECRETS and getattr(self, name) else getattr(self, name)
+            for name in self.__struct_fields__
+        }
+        return "ClientSettings(" + ", ".join(f"{k}={v!r}" for k, v in shown.items()) + ")"
 
     @property
     def signing_keys(self) -> tuple[str, ...]:
@@ -176,8 +186,12 @@ def _dev_url(text: str | None) -> str | None:
 
 
 def _checked_url(text: str) -> str:
-    parts = urlsplit(text)
-    if parts.scheme not in ("http", "https") or not parts.netloc:
+    try:
+        parts = urlsplit(text)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # brackets, a port or a host that cannot be one
+        usable = False
+    if not usable:
         raise ConfigError(
             f"{text!r} is not a base URL; it must look like http://127.0.0.1:8288",
             code="url_invalid",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
 
 from stepwell.codec import serialise
+from stepwell.errors import ConfigError
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,6 +30,26 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     ts: int = 0
     user: dict[str, Any] = msgspec.field(default_factory=dict)
     v: str | None = None
+
+
+def event_list(given: Event | Sequence[Event]) -> list[Event]:
+    """One event, or several, as a list.
+
+    Raises:
+        ConfigError: Something else was given.
+    """
+    if isinstance(given, Event):
+        return [given]
+    events = (
+        list(given) if isinstance(given, Iterable) and not isinstance(given, dict | str) else None
+    )
+    for event in [given] if events is None else events:
+        if not isinstance(event, Event):
+            raise ConfigError(
+                f"only an Event can be sent, or a list of them, not a {type(event).__name__}; "
+                'write Event(name="order/paid", data={...})'
+            )
+    return events or []
 
 
 def write_events(events: list[Event]) -> bytes:

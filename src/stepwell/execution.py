@@ -18,6 +18,7 @@ Source: docs/reference/wire/http-sdk.md, "outcomes" and "steps".
 from __future__ import annotations
 
 import asyncio
+import inspect
 from contextvars import ContextVar
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
@@ -25,8 +26,16 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from stepwell.codec import restore, serialise
-from stepwell.errors import NonRetriableError, RetryAfterError, StepError, StepwellError
+from stepwell.error_text import message_of
+from stepwell.errors import (
+    ConfigError,
+    NonRetriableError,
+    RetryAfterError,
+    StepError,
+    StepwellError,
+)
 from stepwell.outcome import (
+    Failure,
     Outcome,
     error_name,
     error_outcome,
@@ -115,12 +124,17 @@ class Execution:
         self._no_retry = False
         self._retry_after: str | None = None
         self._fatal: StepwellError | None = None
+        self._lost = False  # the fatal misuse is a step that was not awaited
         self._closed = False
         self._groups_open = 0
         self._second_pass = False
         self._inputs: dict[str, list[Any]] = {}
         self._busy = False
         self._idle: asyncio.Event | None = None
+        self._recalled = False
+        self._failure: Failure | None = None
+        self.departures = 0
+        """How often a step has made user code leave some block, by `Interrupt` or `StepError`."""
 
     # --- asked by the step objects ---
 
@@ -130,6 +144,7 @@ class Execution:
         Raises:
             Interrupt: The call is over.
             NonRetriableError: `step_nested`, inside the body of another step.
+            ConfigError: The id is not one.
         """
         if self._closed:
             raise Interrupt
@@ -141,6 +156,8 @@ class Execution:
             error.code = "step_nested"
             self._fatal = error
             raise error
+        if not isinstance(step_id, str) or not step_id:
+            raise ConfigError(f"a step id is a text that is not empty, this is {step_id!r}")
         index = self._uses.get(step_id, 0)
         text = step_id if index == 0 else f"{step_id}:{index}"
         while text in self._names:  # The program itself uses an id such as `charge:1`.
@@ -159,6 +176,7 @@ class Execution:
         raw = self._steps.get(name.hashed)
         if raw is None:
             return MISSING
+        self._recalled = True
         value = self._unwrap(name, raw)
         if output_type is None or value is MISSING:
             return value
@@ -176,6 +194,7 @@ class Execution:
         """
         if self._target is not None:
             if name.hashed != self._target:
+                self.departures += 1
                 raise Interrupt
         elif self._plan_only or (self._groups_open and not self._second_pass):
             self.report(name, op_names.STEP_PLANNED, opts=_type_opts(step_type))
@@ -193,6 +212,7 @@ class Execution:
             self._add(name, op, legacy_name=legacy_name, opts=opts)
             if not self._groups_open:
                 self._closed = True
+        self.departures += 1
         raise Interrupt
 
     def succeeded(self, name: StepName, step_type: str, value: object) -> None:
@@ -217,7 +237,7 @@ class Execution:
                 self._retry_after = retry_after_text(error.retry_after)
             body = OpError(
                 name=error_name(error),
-                message=str(error),
+                message=message_of(error),
                 stack=stack_text(error),
                 no_retry=final or None,
             )
@@ -226,6 +246,7 @@ class Execution:
                 op_names.STEP_FAILED if final or self._last_attempt else op_names.STEP_ERROR,
                 error=msgspec.Raw(_ENCODER.encode(body)),
             )
+            self._failure = Failure(error=error, step_id=name.id, final=final or self._last_attempt)
         self._close()
 
     def abandoned(self) -> None:
@@ -233,10 +254,30 @@ class Execution:
 
         Nothing is recorded, and the function may go on to other steps.
         """
+        self.departures += 1
         self._busy = False
         if self._idle is not None:
             self._idle.set()
             self._idle = None
+
+    def not_awaited(self, method: str, step_id: object, departures: int) -> None:
+        """A step was called and thrown away. Called by a finaliser.
+
+        Args:
+            departures: What `departures` was at the call. If it is more now, a step may have made
+                user code leave before it came to the `await`.
+        """
+        if self._closed or departures != self.departures:
+            return
+        if step_id is None:
+            text = f"ctx.{method} was called without `await`; write `await ctx.{method}(...)`"
+        else:
+            text = (
+                f"step {step_id!r} was called without `await`, so it would never run; write "
+                f"`await ctx.{method}({step_id!r}, ...)`"
+            )
+        self._fatal = StepwellError(text, code="step_not_awaited")
+        self._lost = self._closed = True
 
     @property
     def busy(self) -> bool:
@@ -317,23 +358,65 @@ class Execution:
             return recorded
         if self._target is not None:
             return self._target_not_met()
+        if inspect.iscoroutine(value):
+            value.close()
+            return self._fail(
+                StepwellError(
+                    "the function returned a coroutine instead of its result; declare it with "
+                    "`async def` and write `return await ...`",
+                    code="step_not_awaited",
+                )
+            )
         try:
             body = serialise(value)
         except StepwellError as error:
-            return error_outcome(error, no_retry=True)
+            return self._fail(error)
         if len(body) > RESULT_BYTES_MAX:
-            return error_outcome(_too_large("function's result", len(body), RESULT_BYTES_MAX))
+            return self._fail(_too_large("function's result", len(body), RESULT_BYTES_MAX))
         return Outcome(kind="result", body=body)
 
     def raised(self, error: BaseException) -> Outcome:
         """The outcome when the function raised, or was left by `Interrupt`."""
+        interrupted = isinstance(error, Interrupt) or (
+            isinstance(error, BaseExceptionGroup) and error.subgroup(Interrupt) is not None
+        )
+        if self._lost and not interrupted and not self._ops:
+            return self._fail(error)  # it may be why the step never came to be awaited
         if (recorded := self._recorded()) is not None:
             return recorded
-        if isinstance(error, Interrupt) or (
-            isinstance(error, BaseExceptionGroup) and error.subgroup(Interrupt) is not None
-        ):
+        if interrupted:
             return self._target_not_met()
-        return error_outcome(error)
+        return self._fail(error)
+
+    # --- asked for the worker's log ---
+
+    def take_failure(self) -> Failure | None:
+        """What went wrong, once: the error's traceback holds all that the function held."""
+        failure, self._failure = self._failure, None
+        return failure
+
+    def strayed(self) -> str | None:
+        """The id of a new step, if the function met none of the remembered ones before it.
+
+        Step ids that change from call to call, such as random ones, look like this. A call for
+        one step of a group may rightly pass no other.
+        """
+        if self._ops and self._steps and not self._recalled and self._target is None:
+            return self._ops[0].display_name
+        return None
+
+    @property
+    def remembered_count(self) -> int:
+        """How many results were sent with this call."""
+        return len(self._steps)
+
+    def _fail(self, error: BaseException, *, no_retry: bool | None = None) -> Outcome:
+        """The outcome for an error of the function."""
+        outcome = error_outcome(error, no_retry=no_retry)
+        self._failure = Failure(
+            error=error, step_id=None, final=outcome.no_retry or self._last_attempt
+        )
+        return outcome
 
     def _unwrap(self, name: StepName, raw: msgspec.Raw) -> Any:
         try:
@@ -343,6 +426,7 @@ class Execution:
         if (memo.data, memo.error, memo.input).count(msgspec.UNSET) != 2:
             return msgspec.json.decode(raw)  # none of the keys, or several: not a wrapper
         if memo.error is not msgspec.UNSET:
+            self.departures += 1
             raise _step_error(memo.error)
         if memo.input is not msgspec.UNSET:
             self._inputs[name.hashed] = memo.input
@@ -352,7 +436,7 @@ class Execution:
     def _recorded(self) -> Outcome | None:
         self._closed = True
         if self._fatal is not None:
-            return error_outcome(self._fatal, no_retry=True)
+            return self._fail(self._fatal, no_retry=True)
         if not self._ops:
             return None
         if len(self._ops) > OPS_PER_RESPONSE_MAX:
@@ -361,16 +445,24 @@ class Execution:
                 f"{len(self._ops)}; split it into several groups",
                 code="ops_too_many",
             )
-            return error_outcome(error)
+            return self._fail(error)
+        body = _ENCODER.encode(self._ops)
+        if len(body) > RESULT_BYTES_MAX:
+            error = StepwellError(
+                f"what a call reports of its steps may have {RESULT_BYTES_MAX} bytes, this has "
+                f"{len(body)}; use shorter step ids, or split the group into several",
+                code="output_too_large",
+            )
+            return self._fail(error)
         return Outcome(
             kind="ops",
-            body=_ENCODER.encode(self._ops),
+            body=body,
             no_retry=self._no_retry,
             retry_after=self._retry_after,
         )
 
     def _target_not_met(self) -> Outcome:
-        return error_outcome(
+        return self._fail(
             StepwellError(
                 "the server asked for one step and the function did not reach it; code that "
                 "decides which steps run must decide the same each time",

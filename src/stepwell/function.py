@@ -6,7 +6,7 @@ Source: docs/reference/wire/registration.md, "functions".
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Generic, Protocol, TypeAlias, TypeVar, overload
 from urllib.parse import quote
 
@@ -21,6 +21,24 @@ T = TypeVar("T")
 
 AsyncHandler: TypeAlias = Callable[[Context], Awaitable[T]]
 SyncHandler: TypeAlias = Callable[[ContextSync], T]
+
+
+_NOT_BUILT = frozenset(
+    {
+        "batch_events",
+        "cancel",
+        "concurrency",
+        "cron",
+        "debounce",
+        "idempotency",
+        "middleware",
+        "priority",
+        "rate_limit",
+        "singleton",
+        "throttle",
+        "timeouts",
+    }
+)
 
 
 class TriggerEvent(msgspec.Struct, frozen=True):
@@ -57,6 +75,11 @@ class Function(Generic[T]):
         self.retries = retries
         self.handler = handler
         self.is_async = _is_async(handler)
+        if self.is_async and _takes_sync_context(handler):
+            raise ConfigError(
+                f"function {fn_id!r} is declared with `async def` and takes a ContextSync; let it "
+                "take a Context, or declare it with `def`"
+            )
         self.on_failure: Function[Any] | None = None
         if on_failure is not None:
             if "'" in self.id or "\\" in self.id:
@@ -132,20 +155,63 @@ def _is_async(handler: Callable[..., Any]) -> bool:
     )
 
 
+def refuse_options(fn_id: str, options: Mapping[str, object]) -> None:
+    """Refuse options of a function that `create_function` does not have.
+
+    Raises:
+        ConfigError: The official SDK has the option.
+        TypeError: Nobody has.
+    """
+    for option in options:
+        if option in _NOT_BUILT:
+            raise ConfigError(
+                f"function {fn_id!r}: {option} is not built yet; remove it",
+                code="function_unsupported",
+            )
+        raise TypeError(f"function {fn_id!r} got an unexpected option {option!r}")
+
+
+def _takes_sync_context(handler: Callable[..., Any]) -> bool:
+    """Whether the handler's first parameter is declared as `ContextSync`."""
+    try:
+        parameters = inspect.signature(handler).parameters.values()
+    except (TypeError, ValueError, NameError, AttributeError):  # also types that cannot be found
+        return False
+    declared = next((parameter.annotation for parameter in parameters), None)
+    if isinstance(declared, str):  # from __future__ import annotations
+        return declared.rpartition(".")[2] == ContextSync.__name__
+    return declared is ContextSync
+
+
 def _check(fn_id: str, triggers: Sequence[TriggerEvent], retries: int | None) -> None:
-    if not fn_id:
-        raise ConfigError("a function needs an id: pass fn_id")
+    if not isinstance(fn_id, str) or not fn_id:
+        raise ConfigError(f"a function needs an id, a text that is not empty, not {fn_id!r}")
+    if not isinstance(triggers, list | tuple) or not all(
+        isinstance(trigger, TriggerEvent) for trigger in triggers
+    ):
+        raise ConfigError(
+            f"function {fn_id!r} has trigger={triggers!r}; it must be a TriggerEvent or a list of "
+            'them, such as TriggerEvent(event="order/paid")'
+        )
     if not 1 <= len(triggers) <= TRIGGERS_MAX:
         raise ConfigError(
             f"function {fn_id!r} has {len(triggers)} triggers; it needs 1 to {TRIGGERS_MAX}"
         )
     for trigger in triggers:
+        if not isinstance(trigger.event, str):
+            raise ConfigError(
+                f"function {fn_id!r} has a trigger whose event is {trigger.event!r}; it must be "
+                "the name of an event"
+            )
         if not 1 <= len(trigger.event) <= EVENT_NAME_CHARS_MAX:
             raise ConfigError(
                 f"function {fn_id!r} has a trigger whose event name has {len(trigger.event)} "
                 f"characters; it needs 1 to {EVENT_NAME_CHARS_MAX}"
             )
-    if retries is not None and not 0 <= retries <= RETRIES_MAX:
+    if retries is None:
+        return
+    if not isinstance(retries, int) or isinstance(retries, bool) or not 0 <= retries <= RETRIES_MAX:
         raise ConfigError(
-            f"function {fn_id!r} has retries={retries}; it may have 0 to {RETRIES_MAX}"
+            f"function {fn_id!r} has retries={retries!r}; it must be a whole number from 0 to "
+            f"{RETRIES_MAX}"
         )

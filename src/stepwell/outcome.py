@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import traceback
 from datetime import datetime, timedelta
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
 
+from stepwell.error_text import message_of, sendable
 from stepwell.errors import (
     ConfigError,
     NonRetriableError,
@@ -19,9 +20,14 @@ from stepwell.errors import (
     StepwellError,
 )
 
+if TYPE_CHECKING:
+    from types import TracebackType
+
 RETRY_AFTER_S_MAX: Final = 86_400  # What the server clamps to, so no more is worth sending.
 _STACK_CHARS_MAX = 32 * 2**10
-_FINAL_CODES = frozenset({"output_unserializable", "output_too_large", "ops_too_many"})
+_FINAL_CODES = frozenset(
+    {"output_unserializable", "output_too_large", "ops_too_many", "step_not_awaited"}
+)
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,6 +46,19 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     retry_after: str | None = None
 
 
+class Failure(msgspec.Struct, frozen=True, kw_only=True):
+    """What went wrong in a call, for the worker's log.
+
+    Attributes:
+        step_id: The user's id of the step that failed; None if the function did.
+        final: Whether the worker knows that it is not tried again.
+    """
+
+    error: BaseException
+    step_id: str | None
+    final: bool
+
+
 class _ErrorBody(msgspec.Struct, frozen=True, kw_only=True):
     code: str
     message: str
@@ -48,20 +67,17 @@ class _ErrorBody(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def error_outcome(error: BaseException, *, no_retry: bool | None = None) -> Outcome:
-    """The function-level outcome for an error.
+    """The function-level outcome for an error, small enough for any transport.
 
     Args:
         no_retry: Overrides what the class of the error says.
     """
-    if isinstance(error, StepError):
-        body = _ErrorBody(
-            code=error.code, message=error.message, name=error.name, stack=error.stack
-        )
-    else:
-        code = error.code if isinstance(error, StepwellError) else "unknown"
-        body = _ErrorBody(
-            code=code, message=str(error), name=error_name(error), stack=stack_text(error)
-        )
+    body = _ErrorBody(
+        code=sendable(error.code) if isinstance(error, StepwellError) else "unknown",
+        message=message_of(error),
+        name=error_name(error),
+        stack=_step_stack(error) if isinstance(error, StepError) else stack_text(error),
+    )
     retry_after = None
     if isinstance(error, RetryAfterError):
         retry_after = retry_after_text(error.retry_after)
@@ -82,7 +98,7 @@ def is_final(error: BaseException) -> bool:
 
 def error_name(error: BaseException) -> str:
     """The name under which the run shows this error."""
-    return error.name if isinstance(error, StepError) else type(error).__name__
+    return sendable(error.name if isinstance(error, StepError) else type(error).__name__)
 
 
 def retry_after_text(when: int | timedelta | datetime) -> str:
@@ -95,13 +111,41 @@ def retry_after_text(when: int | timedelta | datetime) -> str:
 
 def stack_text(error: BaseException) -> str:
     """The traceback as text, from the first frame that is not ours."""
+    try:
+        text = "".join(traceback.format_exception(type(error), error, user_frames(error)))
+    except KeyboardInterrupt:
+        raise
+    except BaseException as failure:  # the error's class has a part in it
+        return f"the traceback cannot be had: {type(failure).__name__}"
+    return sendable(text if len(text) <= _STACK_CHARS_MAX else text[:_STACK_CHARS_MAX] + "\n...")
+
+
+def _step_stack(error: StepError) -> str | None:
+    """The stack of the step itself, as the worker that ran it told it."""
+    return None if error.stack is None else sendable(error.stack)
+
+
+def user_frames(error: BaseException) -> TracebackType | None:
+    """The traceback from the first frame that is not ours."""
     frames = error.__traceback__
     while frames is not None and str(frames.tb_frame.f_globals.get("__name__")).startswith(
         "stepwell."
     ):
         frames = frames.tb_next
-    text = "".join(traceback.format_exception(type(error), error, frames))
-    return text if len(text) <= _STACK_CHARS_MAX else text[:_STACK_CHARS_MAX] + "\n..."
+    return frames
 
 
 _ENCODER = msgspec.json.Encoder()
+
+UNTOLD: Final = Outcome(
+    kind="error",
+    body=_ENCODER.encode(
+        _ErrorBody(
+            code="internal_error",
+            message="the call failed, and so did telling how; the worker's log has more",
+            name="StepwellError",
+            stack=None,
+        )
+    ),
+)
+"""What a call ends with when its own outcome cannot be made: no call goes unreported."""

@@ -11,7 +11,8 @@ import os
 import random
 import time
 from io import BytesIO
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
+from urllib.parse import unquote
 
 import aiohttp
 import msgspec
@@ -23,11 +24,13 @@ from stepwell.wire.durations import retry_at_ms
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-ATTEMPTS_MAX = 5
+ATTEMPTS_DEFAULT = 5
 BACKOFF_BASE_S = 0.1
+BACKOFF_MAX_S = 10.0
 RETRY_AFTER_S_MAX = 60.0
 """A caller waits no longer than this for a server that asks for time; it gets the error instead."""
 ATTEMPT_TIMEOUT_S = 30.0
+MASKED_CHARS_MIN = 8  # A shorter key may be any word; it is masked only where it is in an address.
 
 _TOO_MANY_REQUESTS = 429
 
@@ -56,10 +59,12 @@ async def post_events(
     event_key: str,
     env: str | None,
     body: bytes,
+    proxy: str | None = None,
+    attempts: int = ATTEMPTS_DEFAULT,
     pause: Pause = asyncio.sleep,
     jitter: Callable[[float], float] = lambda most: random.uniform(0, most),
 ) -> list[str]:
-    """Post a JSON array of events, up to five times.
+    """Post a JSON array of events, up to `attempts` times.
 
     No answer and answers of 500 and more are tried again, and so is a 429 that names a time.
     Because every attempt has the same seed, an attempt that was stored and not answered makes no
@@ -79,34 +84,35 @@ async def post_events(
     if env is not None:
         headers["X-Inngest-Env"] = env
     url = f"{base_url}/e/{event_key}"
-    for attempt in range(ATTEMPTS_MAX):
-        wait_s = jitter(BACKOFF_BASE_S * 2**attempt)
+    for attempt in range(attempts):
+        wait_s = jitter(min(BACKOFF_BASE_S * 2**attempt, BACKOFF_MAX_S))
         try:
             async with session.post(
                 url,
                 data=BytesIO(body),  # large ones in pieces
                 headers=headers,
+                # A redirect would take the events, and the key in the address, somewhere else.
+                allow_redirects=False,
+                proxy=proxy,
                 timeout=aiohttp.ClientTimeout(total=ATTEMPT_TIMEOUT_S),
             ) as response:
                 status = response.status
                 text = await response.read()
                 retry_after = response.headers.get("Retry-After")
         except (aiohttp.ClientError, TimeoutError) as error:
-            failure = SendEventsError(
-                f"the event API at {base_url} could not be reached: {_reason(error)}"
-            )
-            failure.__cause__ = error
+            reason = _masked(no_answer_reason(error), event_key)
+            failure = SendEventsError(f"the event API at {base_url} could not be reached: {reason}")
         else:
             answer = _read(text)
             if 200 <= status < 300 and answer.ids is not None and not answer.error:
                 return answer.ids
-            failure = _refused(base_url, status, answer, text)
+            failure = _refused(base_url, status, answer, text, event_key)
             asked_s = _asked_s(retry_after) if status == _TOO_MANY_REQUESTS else None
             if asked_s is not None and asked_s <= RETRY_AFTER_S_MAX:
                 wait_s = asked_s
             elif status < 500:
                 raise failure
-        if attempt + 1 < ATTEMPTS_MAX:
+        if attempt + 1 < attempts:
             await pause(wait_s)
     raise failure
 
@@ -118,13 +124,27 @@ def _read(text: bytes) -> _Answer:
         return _Answer()
 
 
-def _refused(base_url: str, status: int, answer: _Answer, text: bytes) -> SendEventsError:
-    said = answer.error or text[:200].decode("utf-8", "replace").strip() or "no reason given"
+def _refused(
+    base_url: str, status: int, answer: _Answer, text: bytes, event_key: str
+) -> SendEventsError:
+    page = _masked(text.decode("utf-8", "replace"), event_key)
+    said = _masked(answer.error or "", event_key) or page[:200].strip() or "no reason given"
     hint = ""
+    if 300 <= status < 400:
+        hint = "; redirects are not followed, name the server itself as event_api_base_url="
     if status in (401, 403):
         hint = "; check the event key (event_key= or STEPWELL_EVENT_KEY)"
     ids = [event_id for event_id in answer.ids or [] if event_id]
     return SendEventsError(f"the event API at {base_url} answered {status}: {said}{hint}", ids)
+
+
+def _masked(text: str, event_key: str) -> str:
+    """The text without the event key, which is part of the address that it may name."""
+    text = text.replace(f"/e/{event_key}", "/e/***")
+    for key in (event_key, unquote(event_key)):
+        if len(key) >= MASKED_CHARS_MIN:
+            text = text.replace(key, "***")
+    return text
 
 
 def _asked_s(retry_after: str | None) -> float | None:
@@ -135,5 +155,14 @@ def _asked_s(retry_after: str | None) -> float | None:
     return None if at_ms is None else (at_ms - now_ms) / 1000
 
 
-def _reason(error: BaseException) -> Any:
+def no_answer_reason(error: BaseException) -> str:
+    """Why a request got no answer, in the system's words rather than those of the HTTP library."""
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    if isinstance(error, aiohttp.ClientConnectorError):
+        cause = error.os_error
+        # A failed connect has the address for a text, a failed look-up of a name has its own text.
+        known = cause.errno is not None and cause.errno > 0
+        text = os.strerror(cause.errno or 0) if known else cause.strerror
+        return text or str(cause)
     return str(error) or type(error).__name__

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeAlias, TypeVar, Ty
 
 import msgspec
 
+from stepwell.awaited import StepCall
 from stepwell.errors import ConfigError
 from stepwell.execution import MISSING, Execution, GroupMark, Interrupt, StepBody, StepName
 from stepwell.wire import ops as op_names
 from stepwell.wire.durations import format_duration, format_iso_ms
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Coroutine, Sequence
 
     from stepwell.event import Event
 
@@ -28,6 +29,10 @@ T2 = TypeVar("T2")
 T3 = TypeVar("T3")
 T4 = TypeVar("T4")
 Ts = TypeVarTuple("Ts")
+
+# What an `async def` gives. `object` rather than `Any`, because mypy infers nothing for a call of
+# an overloaded function, such as `parallel`, when some argument has `Any` in its type.
+Pending: TypeAlias = "Coroutine[object, object, T]"
 
 SendAsync: TypeAlias = "Callable[[Event | Sequence[Event]], Awaitable[list[str]]]"
 SendSync: TypeAlias = "Callable[[Event | Sequence[Event]], list[str]]"
@@ -50,32 +55,32 @@ class Step:
         self._send = send
 
     @overload
-    async def run(
+    def run(
         self,
         step_id: str,
         handler: Callable[[*Ts], Awaitable[T]],
         *args: *Ts,
         output_type: None = None,
-    ) -> T: ...
+    ) -> Pending[T]: ...
     @overload
-    async def run(
+    def run(
         self, step_id: str, handler: Callable[[*Ts], T], *args: *Ts, output_type: None = None
-    ) -> T: ...
+    ) -> Pending[T]: ...
     @overload
-    async def run(
+    def run(
         self, step_id: str, handler: Callable[[*Ts], object], *args: *Ts, output_type: type[U]
-    ) -> U: ...
+    ) -> Pending[U]: ...
     @overload
-    async def run(
+    def run(
         self, step_id: str, handler: Callable[[*Ts], object], *args: *Ts, output_type: object
-    ) -> Any: ...
-    async def run(
+    ) -> Pending[Any]: ...
+    def run(
         self,
         step_id: str,
         handler: Callable[[*Ts], Any],
         *args: *Ts,
         output_type: Any = None,
-    ) -> Any:
+    ) -> Pending[Any]:
         """Run `handler(*args)` as a step and give its result, or the remembered one.
 
         The result is written as JSON. Without `output_type` it comes back as plain JSON values;
@@ -86,22 +91,26 @@ class Step:
         Raises:
             StepError: The step failed for good.
         """
-        execution = self._execution
-        name = execution.meet(step_id)
-        value = execution.recall(name, output_type)
-        if value is not MISSING:
-            return value
-        return await self._execute(name, _STEP_RUN, handler, execution.arguments(name, args))
+        call = StepCall(self._execution, "step.run", step_id)
+        coroutine = self._run(call, step_id, handler, args, output_type)
+        call.watch(coroutine)
+        return coroutine
 
-    async def sleep(self, step_id: str, duration: int | timedelta) -> None:
+    def sleep(self, step_id: str, duration: int | timedelta) -> Pending[None]:
         """Let the run sleep, for milliseconds or a `timedelta`. Nothing is held meanwhile."""
-        await self._pause(step_id, _duration_text(duration))
+        call = StepCall(self._execution, "step.sleep", step_id)
+        coroutine = self._pause(call, step_id, _duration_text, duration)
+        call.watch(coroutine)
+        return coroutine
 
-    async def sleep_until(self, step_id: str, until: datetime) -> None:
+    def sleep_until(self, step_id: str, until: datetime) -> Pending[None]:
         """Let the run sleep until an aware `datetime`; one that is past does not wait."""
-        await self._pause(step_id, _instant_text(until))
+        call = StepCall(self._execution, "step.sleep_until", step_id)
+        coroutine = self._pause(call, step_id, _instant_text, until)
+        call.watch(coroutine)
+        return coroutine
 
-    async def send_event(self, step_id: str, events: Event | Sequence[Event]) -> list[str]:
+    def send_event(self, step_id: str, events: Event | Sequence[Event]) -> Pending[list[str]]:
         """Send events as a step.
 
         Returns:
@@ -109,6 +118,33 @@ class Step:
         Raises:
             StepError: They could not be sent, after the step's retries.
         """
+        call = StepCall(self._execution, "step.send_event", step_id)
+        coroutine = self._send_event(call, step_id, events)
+        call.watch(coroutine)
+        return coroutine
+
+    async def _run(
+        self,
+        call: StepCall,
+        step_id: str,
+        handler: Callable[..., Any],
+        args: tuple[Any, ...],
+        output_type: Any,
+    ) -> Any:
+        call.begin()
+        execution = self._execution
+        name = execution.meet(step_id)
+        if not callable(handler):
+            raise _no_function(step_id, handler)
+        value = execution.recall(name, output_type)
+        if value is not MISSING:
+            return value
+        return await self._execute(name, _STEP_RUN, handler, execution.arguments(name, args))
+
+    async def _send_event(
+        self, call: StepCall, step_id: str, events: Event | Sequence[Event]
+    ) -> list[str]:
+        call.begin()
         execution = self._execution
         name = execution.meet(step_id)
         value: list[str] = execution.recall(name, list[str])
@@ -116,14 +152,18 @@ class Step:
             return value
         return await self._execute(name, _SEND_EVENT, self._send, (events,))
 
-    async def _pause(self, step_id: str, until: str) -> None:
+    async def _pause(
+        self, call: StepCall, step_id: str, text_of: Callable[[U], str], until: U
+    ) -> None:
+        call.begin()
         execution = self._execution
+        text = text_of(until)
         name = execution.meet(step_id)
         if execution.recall(name) is not MISSING:
             return
         if execution.busy:
             await execution.turn()
-        execution.report(name, op_names.SLEEP, legacy_name=until)
+        execution.report(name, op_names.SLEEP, legacy_name=text)
 
     async def _execute(
         self, name: StepName, step_type: str, handler: Callable[..., Any], args: tuple[Any, ...]
@@ -178,6 +218,8 @@ class StepSync:
         """
         execution = self._execution
         name = execution.meet(step_id)
+        if not callable(handler):
+            raise _no_function(step_id, handler)
         value = execution.recall(name, output_type)
         if value is not MISSING:
             return value
@@ -250,20 +292,20 @@ class Group:
         self._execution = execution
 
     @overload
-    async def parallel(self, callables: tuple[Callable[[], Awaitable[T1]]]) -> tuple[T1]: ...
+    def parallel(self, callables: tuple[Callable[[], Awaitable[T1]]]) -> Pending[tuple[T1]]: ...
     @overload
-    async def parallel(
+    def parallel(
         self, callables: tuple[Callable[[], Awaitable[T1]], Callable[[], Awaitable[T2]]]
-    ) -> tuple[T1, T2]: ...
+    ) -> Pending[tuple[T1, T2]]: ...
     @overload
-    async def parallel(
+    def parallel(
         self,
         callables: tuple[
             Callable[[], Awaitable[T1]], Callable[[], Awaitable[T2]], Callable[[], Awaitable[T3]]
         ],
-    ) -> tuple[T1, T2, T3]: ...
+    ) -> Pending[tuple[T1, T2, T3]]: ...
     @overload
-    async def parallel(
+    def parallel(
         self,
         callables: tuple[
             Callable[[], Awaitable[T1]],
@@ -271,10 +313,14 @@ class Group:
             Callable[[], Awaitable[T3]],
             Callable[[], Awaitable[T4]],
         ],
-    ) -> tuple[T1, T2, T3, T4]: ...
+    ) -> Pending[tuple[T1, T2, T3, T4]]: ...
     @overload
-    async def parallel(self, callables: Sequence[Callable[[], Awaitable[T]]]) -> tuple[T, ...]: ...
-    async def parallel(self, callables: Sequence[Callable[[], Awaitable[Any]]]) -> tuple[Any, ...]:
+    def parallel(
+        self, callables: Sequence[Callable[[], Awaitable[T]]]
+    ) -> Pending[tuple[T, ...]]: ...
+    def parallel(
+        self, callables: Sequence[Callable[[], Awaitable[Any]]]
+    ) -> Pending[tuple[Any, ...]]:
         """Run the callables as branches and give their results, in order.
 
         A branch is any code with steps in it, also several one after the other. The steps of
@@ -284,6 +330,15 @@ class Group:
         Raises:
             Exception: What the first branch that raised has raised, in the order given.
         """
+        call = StepCall(self._execution, "group.parallel")
+        coroutine = self._parallel(call, callables)
+        call.watch(coroutine)
+        return coroutine
+
+    async def _parallel(
+        self, call: StepCall, callables: Sequence[Callable[[], Awaitable[Any]]]
+    ) -> tuple[Any, ...]:
+        call.begin()
         execution = self._execution
         mark = execution.open_group()
         try:
@@ -383,14 +438,33 @@ def _join(
     return tuple(branch.value for branch in branches)
 
 
+def _no_function(step_id: str, given: object) -> ConfigError:
+    if inspect.iscoroutine(given):
+        given.close()
+    return ConfigError(
+        f"step {step_id!r} needs a function and was given a {type(given).__name__}; pass the "
+        f"function and its arguments, as in run({step_id!r}, charge, order)"
+    )
+
+
 def _duration_text(duration: int | timedelta) -> str:
-    ms = duration // timedelta(milliseconds=1) if isinstance(duration, timedelta) else duration
+    if isinstance(duration, timedelta):
+        ms = duration // timedelta(milliseconds=1)
+    elif isinstance(duration, int) and not isinstance(duration, bool):
+        ms = duration
+    else:
+        raise ConfigError(
+            f"a sleep takes whole milliseconds or a timedelta, this is {duration!r}; write "
+            "timedelta(hours=1), for example"
+        )
     if ms < 0:
         raise ConfigError(f"a sleep of {ms} ms is not possible; it must be 0 or more")
     return format_duration(ms) if ms % 1000 == 0 else f"{ms}ms"
 
 
 def _instant_text(until: datetime) -> str:
+    if not isinstance(until, datetime):
+        raise ConfigError(f"sleep_until takes an aware datetime, this is {until!r}")
     if until.tzinfo is None:
         raise ConfigError("sleep_until needs an aware datetime; pass tzinfo")
     return format_iso_ms((until - _EPOCH) // timedelta(milliseconds=1))

@@ -119,7 +119,12 @@ def test_only_a_known_key_may_send_events(signed_api: Api) -> None:
     refused = signed_api.request("POST", "/e/other-key", body)
 
     assert refused.status == 401
-    assert refused.json() == {"ids": [], "status": 401, "error": "Event key not found"}
+    assert refused.json() == {
+        "ids": [],
+        "status": 401,
+        "code": "event_key_unknown",
+        "error": "Event key not found",
+    }
     assert signed_api.request("POST", f"/e/{EVENT_KEY}", body, headers={}).status == 200
 
 

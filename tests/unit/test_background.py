@@ -6,7 +6,10 @@ import subprocess
 import sys
 import threading
 
-from stepwell.background import Background, background
+import pytest
+
+from stepwell.background import Background, LookupThreads, background
+from tests.unit.event_server import EventServer
 
 
 async def thread_name() -> str:
@@ -49,3 +52,34 @@ def test_program_ends_with_an_open_session_and_no_complaint() -> None:
     )
 
     assert (done.returncode, done.stdout, done.stderr) == (0, "done\n", "")
+
+
+def test_thread_that_outlives_the_main_thread_can_send() -> None:
+    program = (
+        "import sys, threading, stepwell\n"
+        "client = stepwell.Client(app_id='a', event_api_base_url=sys.argv[1])\n"
+        "main = threading.main_thread()\n"
+        "def send():\n"
+        "    main.join()\n"
+        "    print(client.send_sync(stepwell.Event(name='late')))\n"
+        "threading.Thread(target=send).start()\n"
+    )
+    with EventServer() as server:
+        url = server.url.replace("127.0.0.1", "localhost")  # a name, which must be looked up
+        done = subprocess.run(
+            [sys.executable, "-c", program, url],
+            capture_output=True,
+            text=True,
+            timeout=15,
+            check=False,
+        )
+
+    assert (done.stdout, done.stderr) == ("['id-1-0']\n", "")
+
+
+def test_blocking_job_that_fails_tells_its_error() -> None:
+    def fail() -> None:
+        raise SystemExit(3)
+
+    with pytest.raises(SystemExit):
+        LookupThreads().submit(fail).result(5)

@@ -7,7 +7,7 @@ import logging
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
@@ -78,6 +78,34 @@ def test_data_without_json_form_is_refused_before_anything_is_sent(
         client.send_sync(Event(name="a", data={"x": object()}))
 
     assert server.posts == []
+
+
+@pytest.mark.parametrize("given", [{"name": "a"}, [{"name": "a"}], "a", ["a"], None, [EVENT, None]])
+def test_only_events_can_be_sent(client: Client, server: EventServer, given: Any) -> None:
+    with pytest.raises(ConfigError, match="only an Event can be sent"):
+        client.send_sync(given)
+    with pytest.raises(ConfigError, match="only an Event can be sent"):
+        asyncio.run(client.send(given))
+
+    assert server.posts == []
+
+
+def test_number_of_attempts_can_be_chosen(server: EventServer) -> None:
+    server.answers = [(500, "", {})] * 9
+    client = Client(
+        app_id="shop", is_production=False, event_api_base_url=server.url, send_attempts=2
+    )
+
+    with pytest.raises(SendEventsError):
+        client.send_sync(EVENT)
+
+    assert len(server.posts) == 2
+
+
+@pytest.mark.parametrize("attempts", [0, "3"])
+def test_number_of_attempts_is_checked(attempts: Any) -> None:
+    with pytest.raises(ConfigError, match="send_attempts"):
+        Client(app_id="shop", is_production=False, send_attempts=attempts)
 
 
 def test_refusal_reaches_the_caller(client: Client, server: EventServer) -> None:
@@ -155,8 +183,9 @@ def test_sending_needs_a_server() -> None:
 
 
 def test_client_needs_a_name() -> None:
-    with pytest.raises(ConfigError, match="app_id"):
-        Client(app_id="")
+    for app_id in ("", cast("str", 1)):
+        with pytest.raises(ConfigError, match="app_id"):
+            Client(app_id=app_id)
 
 
 def test_logger_is_the_program_s_or_ours() -> None:

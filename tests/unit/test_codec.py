@@ -14,8 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stepwell.codec import restore, serialise
+from stepwell.codec import VALUE_DEPTH_MAX, restore, serialise
 from stepwell.errors import StepwellError
+from stepwell.wire.json import decode
 
 
 @dataclass
@@ -145,3 +146,46 @@ def test_value_that_does_not_fit_is_refused(value: Any, output_type: Any) -> Non
         restore(value, output_type)
 
     assert caught.value.code == "output_invalid"
+
+
+def nested(depth: int) -> object:
+    value: object = 1
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+def test_value_as_deep_as_a_peer_reads_is_written() -> None:
+    assert serialise(nested(VALUE_DEPTH_MAX)).startswith(b"[[[")
+    # A call that brings the result of a step back wraps it three times.
+    decode(b'{"steps":{"hash":{"data":' + serialise(nested(VALUE_DEPTH_MAX)) + b"}}}")
+
+
+@pytest.mark.parametrize("depth", [VALUE_DEPTH_MAX + 1, 300, 100_000])
+def test_value_that_is_too_deep_is_refused(depth: int) -> None:
+    with pytest.raises(StepwellError) as caught:
+        serialise(nested(depth))
+
+    assert caught.value.code == "output_unserializable"
+
+
+class Leaving:
+    def model_dump(self, *, mode: str) -> object:
+        raise SystemExit(mode)
+
+
+class Unspeakable:
+    def model_dump(self, *, mode: str) -> object:
+        class Mute(Exception):
+            def __str__(self) -> str:
+                raise RuntimeError(mode)
+
+        raise Mute
+
+
+@pytest.mark.parametrize("value", [Leaving(), Unspeakable(), "half \ud83d"])
+def test_value_that_does_harm_is_refused(value: object) -> None:
+    with pytest.raises(StepwellError) as caught:
+        serialise(value)
+
+    assert caught.value.code == "output_unserializable"

@@ -159,3 +159,25 @@ def test_concurrency() -> None:
 def test_concurrency_must_be_a_number(option: int | None, text: str) -> None:
     with pytest.raises(ConfigError):
         max_worker_concurrency(option, {"STEPWELL_CONNECT_MAX_WORKER_CONCURRENCY": text})
+
+
+def test_secrets_are_masked() -> None:
+    settings = resolve(
+        is_production=True,
+        api_base_url="http://h:1",
+        event_key="event-secret",
+        signing_key="signing-secret",
+        environ={},
+    )
+
+    assert "secret" not in repr(settings)
+    assert "event_key='***', signing_key='***', signing_key_fallback=None" in repr(settings)
+    assert "api_base_url='http://h:1'" in repr(settings)
+
+
+@pytest.mark.parametrize("url", ["http://[::1", "http://h:99999", "http://:1", "http://h:x"])
+def test_base_url_that_cannot_be_one_is_refused(url: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        resolve(api_base_url=url, environ={})
+
+    assert caught.value.code == "url_invalid"

@@ -35,7 +35,7 @@ from tests.unit.calls import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from stepwell.context import Context, ContextSync
     from stepwell.outcome import Outcome
@@ -668,3 +668,48 @@ def test_too_many_steps_in_one_group_are_refused_with_a_reason() -> None:
 
 def test_config_error_of_the_function_is_final() -> None:
     assert both(*function_raising(ConfigError("wrong"))).no_retry
+
+
+def test_error_of_a_step_is_bounded_and_fits_into_utf8() -> None:
+    async def function(ctx: Context) -> None:
+        def fail() -> None:
+            raise ValueError("file \udcff" + "x" * 9_000_000)
+
+        await ctx.step.run("a", fail)
+
+    outcome = call_async(function)
+
+    assert len(outcome.body) < 200_000
+    [op] = ops_of(outcome)
+    assert op["error"]["message"].startswith("file ?xxx")
+
+
+def test_group_that_is_too_large_to_report_is_a_final_error() -> None:
+    async def function(ctx: Context) -> None:
+        def branch(number: int) -> Callable[[], Awaitable[int]]:
+            return lambda: ctx.step.run(f"{number}" + "y" * 4_000, lambda: 1)
+
+        await ctx.group.parallel([branch(number) for number in range(900)])
+
+    outcome = call_async(function)
+
+    assert error_of(outcome)["code"] == "output_too_large"
+    assert "shorter step ids" in error_of(outcome)["message"]
+    assert outcome.no_retry
+
+
+def test_step_output_that_is_too_deep_fails_the_step_at_once() -> None:
+    async def function(ctx: Context) -> None:
+        def deep() -> Any:
+            value: Any = 1
+            for _ in range(300):
+                value = [value]
+            return value
+
+        await ctx.step.run("a", deep)
+
+    outcome = call_async(function)
+
+    assert named(outcome) == [("StepFailed", "a")]
+    assert outcome.no_retry
+    assert "nested" in ops_of(outcome)[0]["error"]["message"]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 import pytest
 
+import stepwell
 from stepwell.client import Client
+from stepwell.context import ContextSync as SyncAtRuntime
 from stepwell.errors import ConfigError
 from stepwell.function import Function, TriggerEvent
 from stepwell.wire.functions import parse_function
@@ -160,11 +162,71 @@ def test_declaration_that_cannot_be_registered_is_refused(
 
 
 @pytest.mark.parametrize("option", ["concurrency", "cron", "throttle", "batch_events", "cancel"])
-def test_option_that_this_version_does_not_know_is_refused(client: Client, option: str) -> None:
-    options: dict[str, Any] = {"fn_id": "f", "trigger": PAID, option: 1}
+def test_option_that_is_not_built_is_refused_by_name(client: Client, option: str) -> None:
+    options: dict[str, Any] = {option: 1}
 
-    with pytest.raises(TypeError, match=option):
-        client.create_function(**options)
+    with pytest.raises(ConfigError, match=f"'f': {option} is not built yet") as caught:
+        client.create_function(fn_id="f", trigger=PAID, **options)
+    assert caught.value.code == "function_unsupported"
+    with pytest.raises(ConfigError, match=option):
+        client.function("f", event="e", **options)
+
+
+def test_option_that_nobody_knows_is_an_ordinary_type_error(client: Client) -> None:
+    options: dict[str, Any] = {"retires": 1}
+
+    with pytest.raises(TypeError, match="retires"):
+        client.create_function(fn_id="f", trigger=PAID, **options)
+
+
+def test_names_that_are_not_built_say_so() -> None:
+    with pytest.raises(ConfigError, match="TriggerCron is not built yet") as caught:
+        stepwell.TriggerCron  # noqa: B018 - looking it up is the mistake
+    assert caught.value.code == "function_unsupported"
+    with pytest.raises(AttributeError, match="TriggerCorn"):
+        stepwell.TriggerCorn  # noqa: B018 - the same
+
+
+@pytest.mark.parametrize(
+    ("options", "what"),
+    [
+        ({"fn_id": 1, "trigger": PAID}, "not 1"),
+        ({"fn_id": "f", "trigger": "order/paid"}, "trigger='order/paid'"),
+        ({"fn_id": "f", "trigger": ["order/paid"]}, "must be a TriggerEvent"),
+        ({"fn_id": "f", "trigger": None}, "trigger=None"),
+        ({"fn_id": "f", "trigger": TriggerEvent(event=cast("str", 1))}, "whose event is 1"),
+        ({"fn_id": "f", "trigger": PAID, "retries": "3"}, "retries='3'"),
+        ({"fn_id": "f", "trigger": PAID, "retries": 1.5}, "retries=1.5"),
+        ({"fn_id": "f", "trigger": PAID, "retries": True}, "retries=True"),
+    ],
+)
+def test_value_of_a_wrong_type_is_named(client: Client, options: dict[str, Any], what: str) -> None:
+    with pytest.raises(ConfigError, match=what):
+        client.create_function(**options)(handler)
+
+
+@pytest.mark.parametrize("event", [None, 1, [None]])
+def test_short_form_wants_names_of_events(client: Client, event: Any) -> None:
+    with pytest.raises(ConfigError, match="name of an event"):
+        client.function("f", event=event)(handler)
+
+
+async def mixed_up(_ctx: ContextSync) -> int:
+    return 1
+
+
+class MixedUp:
+    async def __call__(self, _ctx: SyncAtRuntime) -> int:
+        return 1
+
+
+MixedUp.__call__.__annotations__["_ctx"] = SyncAtRuntime  # as without the __future__ import
+
+
+@pytest.mark.parametrize("given", [mixed_up, functools.partial(mixed_up), MixedUp()])
+def test_async_function_with_a_sync_context_is_refused(client: Client, given: Any) -> None:
+    with pytest.raises(ConfigError, match="takes a ContextSync"):
+        client.function("f", event="e")(given)
 
 
 def test_representation_names_the_function(client: Client) -> None:

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from stepwell.errors import ConfigError, NonRetriableError, StepError, StepwellError
-from stepwell.outcome import error_outcome, is_final, stack_text
+from stepwell.outcome import UNTOLD, error_outcome, is_final, stack_text
 
 
 def deep(levels: int) -> None:
@@ -61,3 +61,41 @@ def test_cause_is_part_of_the_stack() -> None:
     error = NonRetriableError("outer", cause=KeyError("inner"))
 
     assert "KeyError: 'inner'" in stack_text(error)
+
+
+def test_message_is_bounded_and_fits_into_utf8() -> None:
+    outcome = error_outcome(ValueError("\udcff" + "x" * 9_000_000))
+
+    assert len(outcome.body) < 200_000
+    error = msgspec.json.decode(outcome.body)
+    assert error["message"].startswith("?xxx")
+
+
+def test_name_and_stack_of_a_step_are_bounded_and_fit_into_utf8() -> None:
+    error = StepError("m", "Bad\udcff" + "n" * 100_000, "line \udcff" + "s" * 100_000)
+
+    outcome = error_outcome(error)
+
+    assert len(outcome.body) < 200_000
+    assert msgspec.json.decode(outcome.body)["name"].startswith("Bad?n")
+    assert msgspec.json.decode(outcome.body)["stack"].startswith("line ?s")
+
+
+@pytest.mark.parametrize("why", [RuntimeError("no"), SystemExit(3)])
+def test_error_whose_text_cannot_be_had_is_told_by_its_name(why: BaseException) -> None:
+    class Unspeakable(Exception):
+        def __str__(self) -> str:
+            raise why
+
+        __repr__ = __str__
+
+    error = msgspec.json.decode(error_outcome(Unspeakable()).body)
+
+    assert error["name"] == "Unspeakable"
+    assert type(why).__name__ in error["message"]
+
+
+def test_outcome_of_last_resort_is_an_error_that_is_retried() -> None:
+    assert UNTOLD.kind == "error"
+    assert not UNTOLD.no_retry
+    assert msgspec.json.decode(UNTOLD.body)["code"] == "internal_error"

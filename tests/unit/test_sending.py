@@ -6,6 +6,7 @@ import asyncio
 import base64
 import socket
 from typing import TYPE_CHECKING, Any
+from unittest.mock import Mock
 
 import aiohttp
 import msgspec
@@ -13,7 +14,7 @@ import pytest
 
 from stepwell.config import SDK_NAME
 from stepwell.errors import SendEventsError
-from stepwell.sending import ATTEMPTS_MAX, new_seed, post_events
+from stepwell.sending import ATTEMPTS_DEFAULT, new_seed, no_answer_reason, post_events
 from tests.unit.event_server import EventServer
 
 if TYPE_CHECKING:
@@ -44,7 +45,9 @@ def post(base_url: str, waits: Waits | None = None, **options: Any) -> list[str]
                 base_url=base_url,
                 event_key=options.pop("event_key", "key"),
                 env=options.pop("env", None),
+                proxy=options.pop("proxy", None),
                 body=options.pop("body", b'[{"name":"a","data":{}},{"name":"b","data":{}}]'),
+                attempts=options.pop("attempts", ATTEMPTS_DEFAULT),
                 pause=waits or Waits(),
                 jitter=lambda most: most,
             )
@@ -109,7 +112,7 @@ def test_fifth_failure_is_the_last(server: EventServer) -> None:
     with pytest.raises(SendEventsError, match="answered 500: no 4"):
         post(server.url)
 
-    assert len(server.posts) == ATTEMPTS_MAX
+    assert len(server.posts) == ATTEMPTS_DEFAULT
 
 
 @pytest.mark.parametrize("status", [400, 401, 404, 413, 429])
@@ -175,4 +178,76 @@ def test_server_that_is_not_there_is_named() -> None:
     with pytest.raises(SendEventsError, match=f"http://127.0.0.1:{port} could not be reached"):
         post(f"http://127.0.0.1:{port}", waits)
 
-    assert len(waits.seconds) == ATTEMPTS_MAX - 1
+    assert len(waits.seconds) == ATTEMPTS_DEFAULT - 1
+
+
+def test_waits_between_many_attempts_are_bounded(server: EventServer) -> None:
+    waits = Waits()
+    server.answers = [(500, "", {})] * 9
+
+    assert post(server.url, waits, attempts=10) == ["id-10-0", "id-10-1"]
+
+    assert waits.seconds == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 10.0, 10.0]
+
+
+def test_reasons_are_in_the_system_s_words() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+
+    with pytest.raises(SendEventsError, match=r"could not be reached: Connection refused$"):
+        post(f"http://127.0.0.1:{port}")
+    assert no_answer_reason(TimeoutError()) == "no answer in time"
+    assert no_answer_reason(aiohttp.ServerDisconnectedError()) == "Server disconnected"
+    unknown = aiohttp.ClientConnectorDNSError(Mock(), socket.gaierror(-2, "Name not known"))
+    assert no_answer_reason(unknown) == "Name not known"
+
+
+def test_proxy_is_used_with_its_credentials(server: EventServer) -> None:
+    proxy = server.url.replace("http://", "http://me:p%40ss@")
+
+    assert post("http://api.example", proxy=proxy) == ["id-1-0", "id-1-1"]
+
+    [request] = server.posts
+    assert request.headers["Host"] == "api.example"
+    credentials = base64.b64encode(b"me:p@ss").decode()
+    assert request.headers["Proxy-Authorization"] == f"Basic {credentials}"
+
+
+def test_redirect_is_not_followed(server: EventServer) -> None:
+    server.answers = [(307, "elsewhere", {"Location": "/e/event-secret"})]
+
+    with pytest.raises(SendEventsError, match="answered 307: elsewhere; redirects are not") as told:
+        post(server.url, event_key="event-secret")
+
+    assert len(server.posts) == 1
+    assert "event-secret" not in str(told.value)
+
+
+@pytest.mark.parametrize("key", ["event-secret", "event%2Fsecret", "k"])
+def test_key_that_the_answer_repeats_is_not_told(server: EventServer, key: str) -> None:
+    server.answers = [(404, f"no page {'p' * 180} at /e/{key}", {})]
+
+    with pytest.raises(SendEventsError) as told:
+        post(server.url, event_key=key)
+
+    assert "no page" in str(told.value)
+    assert f"/e/{key}" not in str(told.value)
+    assert "secret" not in str(told.value)
+
+
+def test_key_in_an_error_of_the_server_is_not_told(server: EventServer) -> None:
+    server.answers = [(401, {"error": "no such key: a/event-secret"}, {})]
+
+    with pytest.raises(SendEventsError) as told:
+        post(server.url, event_key="a%2Fevent-secret")
+
+    assert "no such key: ***" in str(told.value)
+
+
+def test_key_in_the_reason_for_no_answer_is_not_told() -> None:
+    with pytest.raises(SendEventsError) as told:
+        post("http://127.0.0.1:99999", event_key="event-secret")
+
+    assert "event-secret" not in str(told.value)
+    assert told.value.__cause__ is None
+    assert told.value.__context__ is None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta, timezone
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
@@ -105,6 +105,54 @@ def test_sleep_until_wants_an_aware_datetime() -> None:
         await ctx.step.sleep_until("nap", datetime(2026, 8, 20))  # noqa: DTZ001 - the mistake
 
     assert "tzinfo" in error_of(call_async(handler))["message"]
+
+
+@pytest.mark.parametrize("duration", ["1h", 1.5, None, True])
+def test_sleep_of_a_wrong_type_is_a_mistake(duration: Any) -> None:
+    async def handler(ctx: Context) -> None:
+        await ctx.step.sleep("nap", duration)
+
+    def handler_sync(ctx: ContextSync) -> None:
+        ctx.step.sleep("nap", duration)
+
+    for outcome in (call_async(handler), call_sync(handler_sync)):
+        assert "whole milliseconds or a timedelta" in error_of(outcome)["message"]
+        assert outcome.no_retry
+
+
+def test_sleep_until_of_a_wrong_type_is_a_mistake() -> None:
+    async def handler(ctx: Context) -> None:
+        await ctx.step.sleep_until("nap", cast("datetime", "2026-08-20T12:00:00Z"))
+
+    assert "aware datetime" in error_of(call_async(handler))["message"]
+
+
+@pytest.mark.parametrize("step_id", ["", None, 1, b"a"])
+def test_step_id_is_a_text(step_id: Any) -> None:
+    async def handler(ctx: Context) -> None:
+        await ctx.step.run(step_id, lambda: 1)
+
+    def handler_sync(ctx: ContextSync) -> None:
+        ctx.step.run(step_id, lambda: 1)
+
+    for outcome in (call_async(handler), call_sync(handler_sync)):
+        assert error_of(outcome)["message"].startswith("a step id is a text that is not empty")
+        assert outcome.no_retry
+
+
+def test_step_wants_a_function_and_not_its_result() -> None:
+    async def charge() -> int:
+        return 1
+
+    async def handler(ctx: Context) -> None:
+        await ctx.step.run("charge", cast("Any", charge()))
+
+    def handler_sync(ctx: ContextSync) -> None:
+        ctx.step.run("charge", cast("Any", 12))
+
+    message = error_of(call_async(handler))["message"]
+    assert message.startswith("step 'charge' needs a function and was given a coroutine")
+    assert "was given a int" in error_of(call_sync(handler_sync))["message"]
 
 
 def test_sleep_is_not_reported_by_a_call_for_another_step() -> None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 TIMEOUT_S = 30.0
 PAGE = 100  # The most that one page of the API holds.
+KIND_HEADER = "X-Inngest-Server-Kind"  # On every answer of ours, whatever its status.
 
 
 class Unreachable(StepwellError):
@@ -141,6 +142,8 @@ class Api:
                 except (http.client.HTTPException, OSError) as again:
                     self.close()
                     error = again
+            if _speaks_no_http(error):
+                raise _not_a_server(base, "did not answer in HTTP") from error
             raise Unreachable(
                 f"cannot reach a server at {base}: {_reason(error)}; start one with "
                 "`stepwell dev`, or name another with --url or STEPWELL_BASE_URL"
@@ -158,7 +161,10 @@ class Api:
             self._open[base] = connection
         connection.request(method, target, body, headers)
         response = connection.getresponse()
-        return response.status, response.read()
+        answer = response.read()
+        if response.getheader(KIND_HEADER) is None:
+            raise _not_a_server(base, f"answered with status {response.status}")
+        return response.status, answer
 
 
 def _object(body: bytes, base: str, status: int) -> dict[str, Any]:
@@ -167,12 +173,25 @@ def _object(body: bytes, base: str, status: int) -> dict[str, Any]:
     except msgspec.DecodeError:
         answer = None
     if not isinstance(answer, dict):
-        raise WireError(
-            f"{base} answered with status {status} and not as a Stepwell server does; "
-            "check the URL",
-            code="not_a_server",
-        )
+        raise _not_a_server(base, f"answered with status {status}")
     return answer
+
+
+def _not_a_server(base: str, what: str) -> WireError:
+    return WireError(
+        f"{base} {what}, and not as a Stepwell server's API does; check the URL",
+        code="not_a_server",
+    )
+
+
+def _speaks_no_http(error: Exception) -> bool:
+    """Whether something that is not HTTP came; a connection that broke tells nothing."""
+    if isinstance(error, http.client.RemoteDisconnected):
+        return False
+    return isinstance(
+        error,
+        http.client.BadStatusLine | http.client.LineTooLong | http.client.UnknownProtocol,
+    )
 
 
 def _refused(answer: dict[str, Any], status: int, base: str) -> StepwellError:
@@ -193,5 +212,5 @@ def _reason(error: Exception) -> str:
     if isinstance(error, ConnectionRefusedError):
         return "nothing listens there"
     if isinstance(error, http.client.HTTPException):
-        return "what answers does not speak HTTP, or left in the middle of an answer"
+        return "it left in the middle of an answer"
     return getattr(error, "strerror", None) or str(error) or type(error).__name__

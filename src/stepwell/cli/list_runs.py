@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import click
 
+from stepwell.cli.event_runs import function_name
+from stepwell.cli.instants import instant
 from stepwell.cli.target import talks_to_server
-from stepwell.cli.text import duration, local_time, print_columns, print_json
+from stepwell.cli.text import duration, local_time, print_columns, print_json, waiting_text
 
 if TYPE_CHECKING:
     from stepwell.cli.api import Api
@@ -23,8 +26,9 @@ STATUSES = ("queued", "running", "completed", "failed", "cancelled", "skipped")
 @click.option("--status", "statuses", multiple=True, type=click.Choice(STATUSES),
               help="In this status. Repeatable.")  # fmt: skip
 @click.option("--event", "event_id", metavar="EVENT_ID", help="Started by this event.")
-@click.option("--since", metavar="TIME", help="Queued at or after it: 2026-08-20T10:00:00Z.")
-@click.option("--until", metavar="TIME", help="Queued before it.")
+@click.option("--since", metavar="TIME", callback=instant,
+              help="Queued at or after it: 2026-08-20T10:00:00Z.")  # fmt: skip
+@click.option("--until", metavar="TIME", callback=instant, help="Queued before it.")
 @click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 10_000),
               help="Most runs to list.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -40,7 +44,9 @@ def command(
     limit: int,
     as_json: bool,
 ) -> None:
-    """List runs, newest first.
+    """List runs, newest first, and what those that are not over wait for.
+
+    A function that no worker registers any more is marked as archived.
 
     \b
     Examples:
@@ -66,21 +72,22 @@ def command(
         print_json(runs)
         return
     print_columns(
-        ("RUN", "APP", "FUNCTION", "STATUS", "QUEUED", "TOOK"),
+        ("RUN", "APP", "FUNCTION", "STATUS", "QUEUED", "TOOK", "WAITS"),
         [_row(run) for run in runs],
         empty="No runs.",
     )
 
 
 def _row(run: dict[str, Any]) -> tuple[object, ...]:
-    function = run.get("function", {})
+    waiting = run.get("waiting")
     return (
         run["id"],
         run.get("app", {}).get("id"),
-        function.get("slug") or function.get("name"),
+        function_name(run),
         run.get("status"),
         local_time(run.get("queuedAt")),
         _took(run),
+        waiting_text(waiting, round(time.time() * 1000)) if waiting else "",
     )
 
 

@@ -17,7 +17,7 @@ LIMIT_MAX = 1_000
 
 @click.command("workers")
 @click.option("--app", metavar="APP", help="That serve this app.")
-@click.option("--all", "everyone", is_flag=True, help="Those that left, too.")
+@click.option("--all", "everyone", is_flag=True, help="Those that left, too, and why.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @talks_to_server
 def command(api: Api, app: str | None, everyone: bool, as_json: bool) -> None:
@@ -36,7 +36,7 @@ def command(api: Api, app: str | None, everyone: bool, as_json: bool) -> None:
         print_json(workers)
         return
     print_columns(
-        ("WORKER", "APPS", "STATUS", "SDK", "LIMIT", "CONNECTED", "CONNECTION"),
+        ("WORKER", "APPS", "STATUS", "SDK", "LIMIT", "CONNECTED", "CONNECTION", "LEFT"),
         [
             (
                 worker.get("instanceId"),
@@ -46,6 +46,7 @@ def command(api: Api, app: str | None, everyone: bool, as_json: bool) -> None:
                 worker.get("maxWorkerConcurrency", "none"),
                 local_time(worker.get("connectedAt")),
                 worker.get("id"),
+                worker.get("disconnectReason"),
             )
             for worker in workers
         ],

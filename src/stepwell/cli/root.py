@@ -35,14 +35,17 @@ list_group = LazyGroup(
     "list",
     {
         "runs": "list_runs",
+        "events": "list_events",
         "workers": "list_workers",
         "apps": "list_apps",
         "functions": "list_functions",
     },
-    help="List what a server has: runs, workers, apps or functions.",
+    help="List what a server has: runs, events, workers, apps or functions.",
 )
 
-show_group = LazyGroup("show", {"run": "show_run"}, help="Show one thing in full.")
+show_group = LazyGroup(
+    "show", {"run": "show_run", "event": "show_event"}, help="Show one thing in full."
+)
 
 root = LazyGroup(
     "stepwell",

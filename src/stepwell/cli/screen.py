@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 class Screen(Protocol):
     """Where a command that watches something writes. A `with` block clears the status line."""
 
+    has_status: bool
+    """Whether anybody sees the status line."""
+
     def __enter__(self) -> Self: ...
 
     def __exit__(self, *exc: object) -> None: ...
@@ -27,6 +30,10 @@ class Screen(Protocol):
         """Say what goes on now; the next call replaces it, an empty text takes it away."""
         ...
 
+    def note(self, text: str) -> None:
+        """Say something on standard error, where the status line is not in its way."""
+        ...
+
 
 def open_screen() -> Screen:
     """The screen for this process's standard output."""
@@ -35,6 +42,8 @@ def open_screen() -> Screen:
 
 class _Pipe:
     """Plain lines, at once; nothing that changes."""
+
+    has_status = False
 
     def __enter__(self) -> Self:
         return self
@@ -48,9 +57,14 @@ class _Pipe:
     def status(self, text: str) -> None:
         pass
 
+    def note(self, text: str) -> None:
+        click.echo(text, err=True)
+
 
 class _Terminal:
     """Lines above, a spinner below, drawn by rich."""
+
+    has_status = True
 
     def __init__(self) -> None:
         from rich.console import Console
@@ -80,3 +94,7 @@ class _Terminal:
             self._status.start()
         else:
             self._status.update(shown)
+
+    def note(self, text: str) -> None:
+        self.status("")
+        click.echo(text, err=True)

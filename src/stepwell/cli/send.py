@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
+from stepwell.cli.event_runs import full_name, read_runs, started_nothing
 from stepwell.cli.target import talks_to_server
-from stepwell.cli.text import print_json
+from stepwell.cli.text import plain, print_json
+from stepwell.errors import StepwellError
 
 if TYPE_CHECKING:
     from stepwell.cli.api import Api
@@ -38,6 +40,9 @@ def command(
 ) -> None:
     """Send the event NAME with the JSON object DATA, and print its id once it is stored.
 
+    What it started goes to standard error, so that the output is the id alone; with --json both
+    are in the output.
+
     \b
     Examples:
       stepwell send user.created '{"user_id": 7}'
@@ -48,13 +53,23 @@ def command(
     if event_id:
         event["id"] = event_id
     ids = api.send([event])
-    if as_json:
-        print_json({"ids": ids})
+    if not as_json:
+        for sent in ids:
+            click.echo(sent)
+    try:
+        runs = [run for sent in ids for run in read_runs(api, sent)]
+    except StepwellError as error:  # it is stored all the same, and its key may open no more
+        click.echo(f"what it started cannot be read: {error.message} [{error.code}]", err=True)
+        if as_json:
+            print_json({"ids": ids})
         return
-    for sent in ids:
-        click.echo(sent)
-    if ids and sys.stderr.isatty():
-        click.echo(f"Its runs: stepwell list runs --event {ids[0]}", err=True)
+    if as_json:
+        print_json({"ids": ids, "runs": runs})
+        return
+    for run in runs:
+        click.echo(f"started {full_name(run)}  {run['id']}", err=True)
+    if not runs:
+        click.echo(started_nothing(plain(name), plain(event_id) if event_id else None), err=True)
 
 
 def _data(text: str | None, file_name: str | None) -> msgspec.Raw:

@@ -21,6 +21,7 @@ COLORS = {
     "CANCELLED": "yellow",
     "DRAINING": "yellow",
 }
+SHORT_CHARS = 2_048  # What is longer is shown in part: a terminal's page.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
 
 
@@ -61,6 +62,18 @@ def plain(value: object) -> str:
     return _CONTROL.sub(" ", "" if value is None else str(value))
 
 
+def json_text(value: Any) -> str:
+    """A value as JSON on one line."""
+    return plain(msgspec.json.encode(value).decode())
+
+
+def shortened(text: str, *, full: bool) -> str:
+    """The beginning of a long text, unless it is asked for in full."""
+    if full or len(text) <= SHORT_CHARS:
+        return text
+    return f"{text[:SHORT_CHARS]} ... ({len(text):,} characters; --full shows all)"
+
+
 def parse_time_ms(text: str | None) -> int | None:
     """The API's time text as milliseconds since the epoch."""
     if not text:
@@ -89,12 +102,30 @@ def duration(ms: int | str | None) -> str:
     return f"{minutes} min {seconds} s"
 
 
+def waiting_text(waiting: dict[str, Any], now_ms: int) -> str:
+    """What a run waits for, and how long still if that ends by itself."""
+    until_ms = parse_time_ms(waiting.get("until"))
+    text = plain(waiting.get("text"))
+    return text if until_ms is None else f"{text}, {duration(max(0, until_ms - now_ms))} to go"
+
+
 def error_text(output: Any) -> str:
     """What a failed step, attempt or run says of itself: `Name: message`, on one line."""
-    error = output
-    if isinstance(output, dict) and isinstance(output.get("error"), dict):
-        error = output["error"]
+    error = _error(output)
     if not isinstance(error, dict):
         return plain(error)
     name, message = error.get("name"), error.get("message")
     return plain(": ".join(str(part) for part in (name, message) if part))
+
+
+def error_stack(output: Any) -> str:
+    """The stack of a failed step, attempt or run as the SDK sent it; empty if it sent none."""
+    error = _error(output)
+    stack = error.get("stack") if isinstance(error, dict) else None
+    return stack if isinstance(stack, str) else ""
+
+
+def _error(output: Any) -> Any:
+    if isinstance(output, dict) and isinstance(output.get("error"), dict):
+        return output["error"]
+    return output

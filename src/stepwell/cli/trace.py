@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from stepwell.cli.text import duration, error_text, parse_time_ms, plain
+from stepwell.cli.text import duration, error_stack, error_text, parse_time_ms, plain, waiting_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ENDED = frozenset({"COMPLETED", "FAILED", "CANCELLED", "SKIPPED"})
+LOST_CALL = "Lost call"
 
 
 class Commit(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,8 +28,9 @@ class Commit(msgspec.Struct, frozen=True, kw_only=True):
         name: The step's id as the user wrote it; empty for the function's own body.
         status: As the API spells it.
         took_ms: How long the step or sleep took, if the trace says.
-        attempt: Which attempt this was, from 0.
+        attempt: Which attempt this was, from 0, as `ctx.attempt` counts; a lost call is none.
         error: Why it failed, on one line.
+        stack: Where, as the SDK sent it; empty if it sent none.
     """
 
     at_ms: int
@@ -38,6 +40,7 @@ class Commit(msgspec.Struct, frozen=True, kw_only=True):
     took_ms: int | None = None
     attempt: int = 0
     error: str = ""
+    stack: str = ""
 
     def line(self, since_ms: int) -> str:
         """This commit for people, with its time counted from `since_ms`."""
@@ -45,13 +48,13 @@ class Commit(msgspec.Struct, frozen=True, kw_only=True):
         when = f"+{max(0, self.at_ms - since_ms) / 1000:8.3f} s"
         match self.kind:
             case "attempt":
-                word, note = "failed", f"attempt {self.attempt + 1}: {self.error}"
+                word, note = "failed", f"attempt {self.attempt}: {self.error}"
             case "lost":
-                word, note = "lost", "its worker went away; the call goes to another"
+                word, note = "lost", "its worker went away; the same attempt goes to another"
             case _:
                 word, note = self.status.lower(), duration(self.took_ms)
                 if self.attempt:
-                    note += f"  (attempt {self.attempt + 1})"
+                    note += f"  (attempt {self.attempt})"
                 if self.error:
                     note += f"  {self.error}"
         return f"{when}  {self.kind:<7}  {what:<24}  {word:<9}  {note}".rstrip()
@@ -76,15 +79,15 @@ class TraceFollower:
         is_step = "stepId" in span
         ended = span.get("endedAt")
         name = plain(span.get("name", "")) if is_step else ""
-        attempts = 0
+        attempt = 0
         for child in span.get("children", []):
+            lost = child["name"] == LOST_CALL
+            if not lost:
+                attempt = int(child["name"].rpartition(" ")[2])
             at = child.get("endedAt")
             if at is None or child.get("status") != "FAILED":
                 continue
             is_last = at == ended and span.get("status") == "FAILED"
-            lost = child["name"] == "Lost call"
-            number = 0 if lost else int(child["name"].rpartition(" ")[2])
-            attempts = max(attempts, number + 1)
             if is_last or not self._is_new_attempt(span.get("stepId"), child["name"], at):
                 continue
             yield Commit(
@@ -92,8 +95,9 @@ class TraceFollower:
                 kind="lost" if lost else "attempt",
                 name=name,
                 status="FAILED",
-                attempt=number,
+                attempt=attempt,
                 error=error_text(child.get("output")),
+                stack=error_stack(child.get("output")),
             )
         status = span.get("status", "")
         if is_step and ended and status in ENDED and self._is_new(span["id"]):
@@ -104,8 +108,9 @@ class TraceFollower:
                 name=name,
                 status=status,
                 took_ms=None if took is None else int(took),
-                attempt=attempts if status == "COMPLETED" else max(0, attempts - 1),
+                attempt=attempt,
                 error=error_text(span.get("output")) if status == "FAILED" else "",
+                stack=error_stack(span.get("output")) if status == "FAILED" else "",
             )
 
     def _is_new_attempt(self, step_id: str | None, name: str, at: str) -> bool:
@@ -120,8 +125,15 @@ class TraceFollower:
         return new
 
 
-def progress(root: dict[str, Any], now_ms: int) -> str:
-    """What a run that is not over is doing now, for a status line."""
+def progress(root: dict[str, Any], now_ms: int, waiting: dict[str, Any] | None = None) -> str:
+    """What a run that is not over is doing now, for a status line.
+
+    Args:
+        waiting: Of the run object: what the run cannot go on without.
+    """
+    waits = waiting_text(waiting, now_ms) if waiting else ""
+    if waiting and waiting.get("reason") not in ("retry", "sleep"):
+        return waits
     if root.get("status") == "QUEUED":
         return "queued"
     doing = []
@@ -136,4 +148,6 @@ def progress(root: dict[str, Any], now_ms: int) -> str:
             doing.append(f"{name} failed and is tried again")
         else:
             doing.append(name)
-    return "; ".join(doing) or "running"
+    if waiting and waiting.get("reason") == "retry":
+        doing.append(waits)
+    return "; ".join(doing) or waits or "running"

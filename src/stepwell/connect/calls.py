@@ -24,7 +24,9 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from stepwell.config import SDK_NAME
+from stepwell.errors import StepwellError
 from stepwell.execution import EXECUTION_VERSION
+from stepwell.outcome import error_outcome
 from stepwell.wire.connect import (
     GatewayExecutorRequestData,
     SDKResponse,
@@ -42,8 +44,15 @@ RECENT_MAX = 1_000
 RECENT_BYTES_MAX = 16 * 2**20
 
 RESEND_MS = 5_000
-"""A reply that was not acknowledged for so long is sent again. The server may have failed to store
-it, and says so by saying nothing."""
+"""A reply that was not acknowledged for so long after it left is sent again. The server may have
+failed to store it, and says so by saying nothing. On a slow line, where the acknowledgement of the
+last one took longer than half of this, it is twice that time: a second copy would only make it
+slower."""
+
+RESEND_MS_MAX = 60_000
+
+SHRUNK_BYTES_MAX = 4 * 2**10
+"""A reply of this size that a gateway finds too large cannot be replaced by a smaller one."""
 
 _STATUS = {"ops": Status.NOT_COMPLETED, "result": Status.DONE, "error": Status.ERROR}
 
@@ -75,6 +84,14 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     payload: bytes
 
 
+class _Waiting:
+    __slots__ = ("left_at_ms", "payload")
+
+    def __init__(self, payload: bytes) -> None:
+        self.payload = payload
+        self.left_at_ms: int | None = None  # for the first time, on the present socket
+
+
 class Calls:
     """See above. Running calls are in the order in which their extension is due."""
 
@@ -85,7 +102,9 @@ class Calls:
         self._waiting_bytes_max = waiting_bytes_max
         self._extend_ms = RESEND_MS
         self._running: OrderedDict[str, _Running] = OrderedDict()
-        self._waiting: OrderedDict[str, tuple[bytes, int]] = OrderedDict()  # payload, resend_at_ms
+        self._waiting: OrderedDict[str, _Waiting] = OrderedDict()
+        self._on_its_way: OrderedDict[str, int] = OrderedDict()  # when the last copy left
+        self._resend_ms = RESEND_MS
         self._waiting_bytes = 0
         self._recent: OrderedDict[str, bytes] = OrderedDict()
         self._recent_bytes = 0
@@ -104,7 +123,11 @@ class Calls:
 
     def waiting(self) -> list[Reply]:
         """Those replies, oldest first."""
-        return [Reply(request_id=key, payload=pair[0]) for key, pair in self._waiting.items()]
+        return [Reply(request_id=key, payload=one.payload) for key, one in self._waiting.items()]
+
+    def largest_waiting(self) -> Reply | None:
+        """The largest of them."""
+        return max(self.waiting(), key=lambda reply: len(reply.payload), default=None)
 
     def ack_of(self, request: GatewayExecutorRequestData) -> bytes:
         """The acknowledgement of a call, as far as the server may write it into its log."""
@@ -113,8 +136,8 @@ class Calls:
 
     def reply_of(self, request_id: str) -> bytes | None:
         """The reply to a call that is done, if it is still known."""
-        pair = self._waiting.get(request_id)
-        return pair[0] if pair is not None else self._recent.get(request_id)
+        waiting = self._waiting.get(request_id)
+        return waiting.payload if waiting is not None else self._recent.get(request_id)
 
     # --- what happened ---
 
@@ -130,30 +153,69 @@ class Calls:
         self._running[request_id] = _Running(request, _ack(request), now_ms + self._extend_ms)
         return Arrival.RUN
 
-    def finished(self, request_id: str, outcome: Outcome, now_ms: int) -> bytes | None:
+    def finished(self, request_id: str, outcome: Outcome) -> bytes | None:
         """A call's outcome is known.
 
         Returns:
-            The reply to send, or None if nobody waits for it any more.
+            The reply to send, or None if nobody waits for it any more. Say `reply_left` when it
+            is on its way.
         """
         running = self._running.pop(request_id, None)
         if running is None or running.lost:
             return None
         payload = _reply(running.request, outcome)
-        self._waiting[request_id] = (payload, now_ms + RESEND_MS)
+        self._waiting[request_id] = _Waiting(payload)
         self._waiting_bytes += len(payload)
         return payload
+
+    def reply_left(self, request_id: str, now_ms: int) -> None:
+        """A reply was written to the present socket: from now on its acknowledgement is due."""
+        waiting = self._waiting.get(request_id)
+        if waiting is None or request_id in self._on_its_way:
+            return
+        self._on_its_way[request_id] = now_ms
+        if waiting.left_at_ms is None:
+            waiting.left_at_ms = now_ms
+
+    def shrink(self, request_id: str) -> Reply | None:
+        """A reply is too large for the server: an error that fails the run takes its place.
+
+        Returns:
+            The error to send; None if the reply does not wait any more, also because it was small
+            already and is given up.
+        """
+        waiting = self._waiting.get(request_id)
+        if waiting is None:
+            return None
+        seen = len(waiting.payload)
+        self._waiting_bytes -= seen
+        self._on_its_way.pop(request_id, None)
+        if seen <= SHRUNK_BYTES_MAX:
+            del self._waiting[request_id]
+            return None
+        payload = _too_large_reply(waiting.payload)
+        self._waiting[request_id] = _Waiting(payload)
+        self._waiting_bytes += len(payload)
+        return Reply(request_id=request_id, payload=payload)
 
     def dropped(self, request_id: str) -> None:
         """A call ended without an outcome: it was cancelled because it was lost, or at the end."""
         self._running.pop(request_id, None)
 
-    def reply_acked(self, request_id: str) -> None:
-        """The server has a reply."""
-        pair = self._waiting.pop(request_id, None)
-        if pair is None:
+    def reply_acked(self, request_id: str, now_ms: int | None = None) -> None:
+        """The server has a reply.
+
+        Args:
+            now_ms: When it said so, on the socket; None if it said so elsewhere.
+        """
+        waiting = self._waiting.pop(request_id, None)
+        if waiting is None:
             return
-        payload = pair[0]
+        self._on_its_way.pop(request_id, None)
+        if now_ms is not None and waiting.left_at_ms is not None:
+            took_ms = now_ms - waiting.left_at_ms
+            self._resend_ms = min(max(RESEND_MS, 2 * took_ms), RESEND_MS_MAX)
+        payload = waiting.payload
         self._waiting_bytes -= len(payload)
         self._recent[request_id] = payload
         self._recent_bytes += len(payload)
@@ -177,14 +239,16 @@ class Calls:
         return False
 
     def connected(self, extend_lease_ms: int, now_ms: int) -> list[bytes]:
-        """A new socket is ready: everything that waited may have waited too long.
+        """A new socket is ready: whatever left on another one may not have arrived.
 
         Returns:
             The lease extensions to send on it; the caller also sends all of `waiting`.
         """
         self._extend_ms = extend_lease_ms
-        for key, (payload, _) in self._waiting.items():
-            self._waiting[key] = (payload, now_ms + RESEND_MS)
+        self._resend_ms = RESEND_MS
+        self._on_its_way.clear()
+        for waiting in self._waiting.values():
+            waiting.left_at_ms = None
         extensions = []
         for running in self._running.values():
             running.extend_at_ms = now_ms + extend_lease_ms
@@ -199,8 +263,8 @@ class Calls:
         times = []
         if self._running:
             times.append(next(iter(self._running.values())).extend_at_ms)
-        if self._waiting:
-            times.append(next(iter(self._waiting.values()))[1])
+        if self._on_its_way:
+            times.append(next(iter(self._on_its_way.values())) + self._resend_ms)
         return min(times, default=None)
 
     def due_extensions(self, now_ms: int) -> list[bytes]:
@@ -216,24 +280,24 @@ class Calls:
                 extensions.append(_extension(running))
         return extensions
 
-    def due_replies(self, now_ms: int) -> list[bytes]:
-        """The replies to send again now."""
+    def due_replies(self, now_ms: int) -> list[Reply]:
+        """The replies to send again now; each is due again when that copy has left, and waited."""
         replies = []
-        while self._waiting:
-            request_id, (payload, resend_at_ms) = next(iter(self._waiting.items()))
-            if resend_at_ms > now_ms:
+        while self._on_its_way:
+            request_id, left_at_ms = next(iter(self._on_its_way.items()))
+            if left_at_ms + self._resend_ms > now_ms:
                 break
-            self._waiting[request_id] = (payload, now_ms + RESEND_MS)
-            self._waiting.move_to_end(request_id)
-            replies.append(payload)
+            del self._on_its_way[request_id]
+            replies.append(Reply(request_id=request_id, payload=self._waiting[request_id].payload))
         return replies
 
     def evict(self) -> list[str]:
         """Drop the oldest waiting replies over the limit, and name them."""
         dropped = []
         while self._waiting_bytes > self._waiting_bytes_max:
-            request_id, (payload, _) = self._waiting.popitem(last=False)
-            self._waiting_bytes -= len(payload)
+            request_id, waiting = self._waiting.popitem(last=False)
+            self._on_its_way.pop(request_id, None)
+            self._waiting_bytes -= len(waiting.payload)
             dropped.append(request_id)
         return dropped
 
@@ -277,4 +341,20 @@ def _reply(request: GatewayExecutorRequestData, outcome: Outcome) -> bytes:
     )
     if outcome.retry_after is not None:
         reply.retry_after = outcome.retry_after
+    return reply.SerializeToString()
+
+
+def _too_large_reply(payload: bytes) -> bytes:
+    """The reply to the same call that says that its real one is too large."""
+    reply = SDKResponse.FromString(payload)
+    error = StepwellError(
+        f"the reply to this call has {len(payload)} bytes, which is more than the server takes; "
+        "store what is large elsewhere and return a reference",
+        code="output_too_large",
+    )
+    outcome = error_outcome(error, no_retry=True)
+    reply.status = int(_STATUS[outcome.kind])  # type: ignore[assignment]
+    reply.body = outcome.body
+    reply.no_retry = outcome.no_retry
+    reply.ClearField("retry_after")
     return reply.SerializeToString()

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, assert_never
 
+from stepwell.background import LookupThreads
 from stepwell.config import default_instance_id, gateway_url_override
 from stepwell.config import max_worker_concurrency as resolve_concurrency
 from stepwell.connect.backoff import Backoff
@@ -15,8 +16,9 @@ from stepwell.connect.hello import App
 from stepwell.connect.http import ConnectHttp
 from stepwell.connect.signals import DEFAULT_SIGNALS, on_signals
 from stepwell.connect.state import ConnectionState, StateCell
+from stepwell.connect.stderr_log import shown_on_stderr
 from stepwell.connect.worker import Plan, Timing, Worker
-from stepwell.errors import ConfigError
+from stepwell.errors import ConfigError, StepwellError
 from stepwell.wire.keys import validate_signing_key
 
 if TYPE_CHECKING:
@@ -87,6 +89,7 @@ def connect(
     http = ConnectHttp(base_url=settings.api_base_url, keys=settings.signing_keys, env=settings.env)
     return WorkerConnection(
         plan,
+        server=settings.api_base_url,
         targets=targets,
         http=http,
         signals=DEFAULT_SIGNALS if shutdown_signals is None else tuple(shutdown_signals),
@@ -100,11 +103,15 @@ class WorkerConnection:
         self,
         plan: Plan,
         *,
+        server: str,
         targets: dict[str, dict[str, Target]],
         http: ConnectHttp,
         signals: Sequence[signal.Signals],
     ) -> None:
         self._state = StateCell(self._log_state)
+        self._plan = plan
+        self._server = server
+        self._said_connected = False
         self._signals = signals
         self._worker = Worker(plan, http=http, state=self._state, backoff=Backoff())
         self._executor = Executor(
@@ -160,7 +167,7 @@ class WorkerConnection:
             target=self._run_protocol, args=(loop, ended), name="stepwell-connect", daemon=True
         )
         try:
-            with on_signals(self._signals, self._worker.request_close):
+            with shown_on_stderr(), on_signals(self._signals, self._worker.request_close):
                 async with asyncio.TaskGroup() as tasks:
                     self._executor.bind(tasks)
                     self._thread.start()
@@ -174,6 +181,8 @@ class WorkerConnection:
                         self._executor.cancel_all()
         finally:
             self._executor.stop()
+        if isinstance(self._error, StepwellError):
+            raise self._error.with_traceback(None)  # the message says it all
         if self._error is not None:
             raise self._error
 
@@ -223,7 +232,41 @@ class WorkerConnection:
             _log.debug("the loop that called start() has ended")
 
     def _log_state(self, state: ConnectionState) -> None:
-        _log.info("connection %s", state.value.lower())
+        """Say what a change of state means: one line each."""
+        plan = self._plan
+        match state:
+            case ConnectionState.ACTIVE if self._said_connected:
+                _log.info("connected again")
+            case ConnectionState.ACTIVE:
+                self._said_connected = True
+                count = sum(len(app.functions) for app in plan.apps)
+                _log.info(
+                    "connected to %s as %s, %s",
+                    self._server,
+                    plan.instance_id,
+                    _counted(count, "function"),
+                )
+            case ConnectionState.RECONNECTING if self._worker.is_replacing:
+                _log.info("the server is about to close this connection; opening another")
+            case ConnectionState.RECONNECTING:
+                _log.warning("connection lost; reconnecting")
+            case ConnectionState.CLOSING if count := self._worker.running_count:
+                _log.info(
+                    "stopping: waiting for %s; a second signal ends at once",
+                    _counted(count, "call"),
+                )
+            case ConnectionState.CLOSING:
+                _log.info("stopping")
+            case ConnectionState.CLOSED:
+                _log.info("stopped")
+            case ConnectionState.CONNECTING:
+                _log.debug("connecting")
+            case _:
+                assert_never(state)
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def _new_loop() -> asyncio.AbstractEventLoop:
@@ -231,8 +274,11 @@ def _new_loop() -> asyncio.AbstractEventLoop:
     try:
         import uvloop
     except ImportError:
-        return asyncio.new_event_loop()
-    return uvloop.new_event_loop()
+        loop = asyncio.new_event_loop()
+    else:
+        loop = uvloop.new_event_loop()
+    loop.set_default_executor(LookupThreads())
+    return loop
 
 
 def _innermost(error: BaseException) -> BaseException:

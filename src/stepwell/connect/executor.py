@@ -8,20 +8,22 @@ protocol thread stays free for leases and heartbeats.
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections import deque
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import msgspec
 
 from stepwell.client import Client
+from stepwell.connect.failures import FailureLog
 from stepwell.connect.threads import ThreadPool
 from stepwell.context import Context, ContextSync
 from stepwell.errors import StepwellError
 from stepwell.event import Event, read_event
 from stepwell.execution import Execution, run_async, run_sync
 from stepwell.function import Function
-from stepwell.outcome import Outcome, error_outcome
+from stepwell.outcome import UNTOLD, Outcome, error_outcome
 from stepwell.step import Group, GroupSync, Step, StepSync
 from stepwell.wire.calls import Call, decode_call
 
@@ -47,6 +49,13 @@ class Target(msgspec.Struct, frozen=True):
 
     client: Client
     function: Function[Any]
+
+
+class _Running(NamedTuple):
+    """An async call on the caller's loop."""
+
+    task: asyncio.Task[None]
+    request: GatewayExecutorRequestData
 
 
 class Executor:
@@ -78,13 +87,17 @@ class Executor:
         self._protocol_loop: asyncio.AbstractEventLoop | None = None
         self._inbox: deque[tuple[GatewayExecutorRequestData, Target]] = deque()
         self._inbox_told = False
-        self._running: dict[str, asyncio.Task[None]] = {}
+        self._running: dict[str, _Running] = {}
         self._unwanted: set[str] = set()
+        self._log = FailureLog()
+        self.thread_id: int | None = None
+        """Of the thread that async functions run on."""
 
     def bind(self, tasks: asyncio.TaskGroup) -> None:
         """Run async functions on the current loop, as tasks of this group."""
         self._loop = asyncio.get_running_loop()
         self._tasks = tasks
+        self.thread_id = threading.get_ident()
 
     def stop(self) -> None:
         """Run nothing more."""
@@ -115,7 +128,11 @@ class Executor:
                 self._inbox_told = True
                 self._tell(self._take_inbox)
         else:
-            self._pool.submit(lambda: self._run_sync(request, target))
+            try:
+                self._pool.submit(lambda: self._run_sync(request, target))
+            except RuntimeError as error:  # the system has no more threads, and the pool none
+                self._log.unreadable(request, error)
+                self._finished(request.request_id, error_outcome(error, no_retry=False))
 
     def cancel(self, request_id: str) -> None:
         """Nobody waits for this call any more: cancel it if it is async."""
@@ -124,6 +141,24 @@ class Executor:
     def cancel_all(self) -> None:
         """Cancel every async call."""
         self._tell(self._cancel_all)
+
+    def is_busy(self) -> bool:
+        """Whether async calls run, or wait to."""
+        return bool(self._running or self._inbox)
+
+    def ask(self, callback: Callable[[], None]) -> None:
+        """Have the caller's loop call something when it can."""
+        self._tell(callback)
+
+    def suspect(self) -> str:
+        """The async function that the caller's loop is in, and its run; or those that it may be."""
+        task = asyncio.current_task(self._loop)
+        running = tuple(self._running.values())
+        at_work = [one for one in running if one.task is task] or running
+        names = [f"{one.request.function_slug} (run {one.request.run_id})" for one in at_work[:3]]
+        if len(at_work) > len(names):
+            names.append(f"{len(at_work) - len(names)} others")
+        return " or ".join(names) or "code that is not a function's"
 
     def _tell(self, callback: Callable[..., None], *args: str) -> None:
         assert self._loop is not None, "bound before the protocol starts"
@@ -141,21 +176,29 @@ class Executor:
             request, target = inbox.popleft()
             request_id = request.request_id
             task = tasks.create_task(self._run_async(request, target))
-            self._running[request_id] = task
+            self._running[request_id] = _Running(task, request)
             task.add_done_callback(partial(self._ended, request_id))
 
     def _cancel(self, request_id: str) -> None:
-        task = self._running.get(request_id)
-        if task is not None:
+        running = self._running.get(request_id)
+        if running is not None:
             self._unwanted.add(request_id)
-            task.cancel()
+            running.task.cancel()
 
     def _cancel_all(self) -> None:
         for request_id in list(self._running):
             self._cancel(request_id)
 
     async def _run_async(self, request: GatewayExecutorRequestData, target: Target) -> None:
-        self._report(request.request_id, await self._outcome(request, target))
+        outcome: Outcome | None = UNTOLD
+        try:
+            outcome = await self._outcome(request, target)
+        except KeyboardInterrupt:
+            raise
+        except BaseException:  # what the user's objects did to our own handling of a failure
+            self._log.untold(request)
+        finally:
+            self._report(request.request_id, outcome)
 
     def _ended(self, request_id: str, _task: asyncio.Task[None]) -> None:
         """A task that was cancelled before it began has reported nothing."""
@@ -169,6 +212,7 @@ class Executor:
 
     async def _outcome(self, request: GatewayExecutorRequestData, target: Target) -> Outcome | None:
         """What the call ended with; None if it was cancelled by us."""
+        call: Call | None = None
         execution: Execution | None = None
         try:
             call = decode_call(request.request_payload)
@@ -185,18 +229,33 @@ class Executor:
                 step=Step(execution, target.client.send),
                 group=Group(execution),
             )
-            return await run_async(execution, target.function.handler, ctx)
+            outcome = await run_async(execution, target.function.handler, ctx)
         except asyncio.CancelledError as error:
             if request.request_id in self._unwanted:
                 return None
+            if call is None or execution is None:
+                return error_outcome(error)
             # The function let one out that nobody asked for: a failure like any other.
-            return error_outcome(error) if execution is None else execution.raised(error)
+            outcome = execution.raised(error)
         except Exception as error:  # a request that cannot be read, state that cannot be had
+            self._log.unreadable(request, error)
             return error_outcome(error, no_retry=False)
+        self._log.ended(request, call, execution)
+        return outcome
 
     # --- on a thread of the pool ---
 
     def _run_sync(self, request: GatewayExecutorRequestData, target: Target) -> None:
+        outcome = UNTOLD
+        try:
+            outcome = self._outcome_sync(request, target)
+        except BaseException:  # what the user's objects did to our own handling of a failure
+            self._log.untold(request)
+        finally:
+            self._finished(request.request_id, outcome)
+
+    def _outcome_sync(self, request: GatewayExecutorRequestData, target: Target) -> Outcome:
+        """What the call ended with."""
         try:
             call = decode_call(request.request_payload)
             if call.ctx.use_api:
@@ -213,9 +272,11 @@ class Executor:
                 group=GroupSync(execution),
             )
             outcome = run_sync(execution, target.function.handler, ctx)
+            self._log.ended(request, call, execution)
         except Exception as error:  # a request that cannot be read, state that cannot be had
+            self._log.unreadable(request, error)
             outcome = error_outcome(error, no_retry=False)
-        self._finished(request.request_id, outcome)
+        return outcome
 
     # --- state that was too large to send ---
 

@@ -14,6 +14,8 @@ from google.protobuf.message import DecodeError
 
 from stepwell.config import SDK_NAME
 from stepwell.errors import AuthError, StepwellError
+from stepwell.proxy import proxy_for
+from stepwell.sending import no_answer_reason
 from stepwell.wire.connect import StartRequest, StartResponse
 from stepwell.wire.keys import bearer_token
 
@@ -25,6 +27,7 @@ FLUSH_TIMEOUT_S = 10.0
 STATE_TIMEOUT_S = 60.0  # Up to 32 MiB of state.
 
 _UNAUTHORISED = (401, 403)
+_TOO_LARGE = 413
 _STEPS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _EVENTS = msgspec.json.Decoder(list[msgspec.Raw])
 
@@ -36,6 +39,10 @@ class ServerUnreachable(StepwellError):
 
     code = "server_unreachable"
     status = 503
+
+
+class ReplyTooLarge(ServerUnreachable):
+    """The server does not take a request of this size, and never will."""
 
 
 class ConnectHttp:
@@ -50,10 +57,11 @@ class ConnectHttp:
         self._base_url = base_url
         self._keys: list[str | None] = list(keys) or [None]
         self._env = env
+        self._proxy = proxy_for(base_url)
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> ConnectHttp:
-        self._session = aiohttp.ClientSession(trust_env=True)
+        self._session = aiohttp.ClientSession()
         return self
 
     async def __aexit__(self, *_exc: object) -> None:
@@ -86,6 +94,7 @@ class ConnectHttp:
 
         Raises:
             AuthError, ServerUnreachable: It is not stored.
+            ReplyTooLarge: It never can be.
         """
         await self._request("POST", "/v0/connect/flush", body=reply, timeout_s=FLUSH_TIMEOUT_S)
 
@@ -128,18 +137,23 @@ class ConnectHttp:
                     self._base_url + path,
                     data=None if body is None else BytesIO(body),  # large ones in pieces
                     headers=self._headers(key, protobuf=method == "POST"),
+                    proxy=self._proxy,
                     timeout=aiohttp.ClientTimeout(total=timeout_s),
                 ) as response:
                     status, answer = response.status, await response.read()
             except (aiohttp.ClientError, TimeoutError) as error:
                 raise ServerUnreachable(
-                    f"cannot reach {self._base_url}: {str(error) or type(error).__name__}"
+                    f"cannot reach {self._base_url}: {no_answer_reason(error)}"
                 ) from error
             if status not in _UNAUTHORISED:
                 self._keys.remove(key)
                 self._keys.insert(0, key)
                 if 200 <= status < 300:
                     return answer
+                if status == _TOO_LARGE:
+                    raise ReplyTooLarge(
+                        f"{self._base_url}{path} does not take {len(body or b'')} bytes"
+                    )
                 raise ServerUnreachable(
                     f"{self._base_url}{path} answered {status}: {_text(answer)}"
                 )

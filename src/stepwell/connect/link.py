@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import socket as sockets
+from contextlib import suppress
 from typing import TYPE_CHECKING, TypeAlias
+from urllib.parse import urlsplit
 
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
+from websockets.exceptions import ConnectionClosed, WebSocketException
 from websockets.typing import Subprotocol
 
 from stepwell.config import SDK_NAME
 from stepwell.connect.http import ServerUnreachable
 from stepwell.connect.session import Phase
+from stepwell.proxy import is_loopback
 from stepwell.wire.connect import SUBPROTOCOL
 
 if TYPE_CHECKING:
@@ -23,8 +27,11 @@ DIAL_TIMEOUT_S = 10.0
 CLOSE_TIMEOUT_S = 2.0
 ABORT_AFTER_S = 3.0  # A peer that does not even read cannot be sent a close frame.
 MESSAGE_BYTES_MAX = 16 * 2**20  # A call has 4 MiB of JSON at most; ours to spare.
+UNSENT_BYTES_MAX = 64 * 2**10  # In the kernel; more would only keep heartbeats waiting behind it.
+TOO_BIG = 1009
 
 OnFact: TypeAlias = "Callable[[Link, Fact], None]"
+OnReplyLeft: TypeAlias = "Callable[[Link, str], None]"
 
 
 async def dial(url: str) -> ClientConnection:
@@ -34,7 +41,7 @@ async def dial(url: str) -> ClientConnection:
         ServerUnreachable: No socket, for any reason.
     """
     try:
-        return await connect(
+        connection = await connect(
             url,
             subprotocols=[Subprotocol(SUBPROTOCOL)],
             compression=None,
@@ -42,12 +49,26 @@ async def dial(url: str) -> ClientConnection:
             close_timeout=CLOSE_TIMEOUT_S,
             ping_interval=None,  # the protocol has heartbeats of its own
             max_size=MESSAGE_BYTES_MAX,
+            proxy=None if is_loopback(urlsplit(url).hostname or "") else True,
             user_agent_header=SDK_NAME,
         )
-    except (OSError, InvalidHandshake, InvalidURI, TimeoutError) as error:
+    # ValueError: a host or port that cannot be one; the server may have made it up.
+    except (OSError, WebSocketException, TimeoutError, ValueError) as error:
         raise ServerUnreachable(
             f"cannot connect to the gateway at {url}: {str(error) or type(error).__name__}"
         ) from error
+    _bound_unsent(connection)
+    return connection
+
+
+def _bound_unsent(connection: ClientConnection) -> None:
+    """Have writes wait until the line takes them, rather than pile up in the kernel."""
+    option = getattr(sockets, "TCP_NOTSENT_LOWAT", None)
+    socket = connection.transport.get_extra_info("socket")
+    if option is None or socket is None or socket.family == getattr(sockets, "AF_UNIX", None):
+        return
+    with suppress(OSError):  # a refinement; a system without it works
+        socket.setsockopt(sockets.IPPROTO_TCP, option, UNSENT_BYTES_MAX)
 
 
 class Link:
@@ -56,11 +77,13 @@ class Link:
     Args:
         group: The gateway group, to avoid when this gateway leaves.
         on_fact: Called for every fact, in order, before the output that follows from it is sent.
+        on_reply_left: Called with the id of a call whose reply was written.
 
     Attributes:
         ready: Done when the handshake is complete; an error, if it never will be.
         is_draining: Whether the gateway is leaving.
         close_reason: What the peer's close frame said; empty if none came.
+        close_code: Its code; 0 if none came.
     """
 
     def __init__(
@@ -71,14 +94,18 @@ class Link:
         connection_id: str,
         group: str,
         on_fact: OnFact,
+        on_reply_left: OnReplyLeft = lambda _link, _request_id: None,
     ) -> None:
         self.session = session
         self.connection_id = connection_id
         self.group = group
         self.is_draining = False
         self.close_reason = ""
+        self.close_code = 0
         self._socket = socket
         self._on_fact = on_fact
+        self._on_reply_left = on_reply_left
+        self._unsent_bytes = 0  # at the last look
         self._loop = asyncio.get_running_loop()
         self.ready: asyncio.Future[None] = self._loop.create_future()
         self._writable = asyncio.Event()
@@ -89,6 +116,12 @@ class Link:
     def is_leaving(self) -> bool:
         """Whether another socket is needed: this one has ended, or is about to."""
         return self.is_draining or self.session.phase is Phase.OVER
+
+    @property
+    def was_ready(self) -> bool:
+        """Whether its handshake was completed."""
+        ready = self.ready
+        return ready.done() and not ready.cancelled() and ready.exception() is None
 
     async def run(self) -> None:
         """Move bytes until the socket is over. The session knows that it is, afterwards."""
@@ -138,7 +171,8 @@ class Link:
                     session.receive(message, int(loop.time() * 1000))
                 self.kick()
         except ConnectionClosed as closed:
-            self.close_reason = "" if closed.rcvd is None else closed.rcvd.reason
+            if closed.rcvd is not None:
+                self.close_code, self.close_reason = closed.rcvd.code, closed.rcvd.reason
 
     async def _write(self) -> None:
         socket, session, writable = self._socket, self.session, self._writable
@@ -146,14 +180,17 @@ class Link:
             while True:
                 await writable.wait()
                 writable.clear()
-                output = session.take_output()
-                if output is None:
-                    continue
-                for message in output.messages:
-                    await socket.send(message)
-                if output.close is not None:
-                    await socket.close(output.close.code, output.close.reason)
-                    return
+                while (output := session.take_output()) is not None:
+                    for message in output.messages:
+                        await socket.send(message)
+                    session.messages_left()
+                    for request_id, message in output.replies:
+                        await socket.send(message)
+                        session.moved()
+                        self._on_reply_left(self, request_id)
+                    if output.close is not None:
+                        await socket.close(output.close.code, output.close.reason)
+                        return
         except ConnectionClosed:
             return  # the reader sees it too
 
@@ -173,6 +210,10 @@ class Link:
 
     def _wake(self) -> None:
         self._timer = None
+        unsent_bytes = self._socket.transport.get_write_buffer_size()
+        if unsent_bytes < self._unsent_bytes:
+            self.session.moved()
+        self._unsent_bytes = unsent_bytes
         # Rounded up, so that a timer that fires a moment early does not have to fire again.
         self.session.wake(-int(-self._loop.time() * 1000 // 1))
         self.kick()

@@ -27,6 +27,7 @@ Source: docs/reference/wire/connect.md, "handshake", "leases", "liveness".
 
 from __future__ import annotations
 
+from collections import deque
 from enum import IntEnum
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -62,7 +63,11 @@ INTERVAL_MS_MIN = 100
 """A gateway that advertises less than this would make us busy with nothing else."""
 
 UNANSWERED_MAX = 2
-"""Heartbeats without an answer; when the next one is due after these, the socket is dead."""
+"""Heartbeats without an answer; when the next one is due after these, the socket is dead. As many
+that cannot even be sent, while nothing else leaves either, mean the same."""
+
+REPLIES_BYTES = 64 * 2**10
+"""Of the replies that wait, so much leaves between two looks at what is more urgent."""
 
 NORMAL = 1000
 INVALID_DATA = 1007
@@ -122,9 +127,15 @@ class Close(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Output(msgspec.Struct, frozen=True, kw_only=True):
-    """What to do to the socket, in this order."""
+    """What to do to the socket, in this order.
+
+    Attributes:
+        messages: To be written first; then say `messages_left`.
+        replies: With the ids of the calls that they answer.
+    """
 
     messages: list[bytes]
+    replies: list[tuple[str, bytes]]
     close: Close | None
 
 
@@ -149,8 +160,12 @@ class Session:
         self._heartbeat_ms = HEARTBEAT_MS_DEFAULT
         self._heartbeat_at_ms = 0
         self._unanswered = 0
+        self._heartbeat_waits = False  # for its turn on the socket
+        self._heartbeat_leaves = False  # with the output that was taken last
+        self._stalled = 0
         self._draining = False
         self._messages: list[bytes] = []
+        self._replies: deque[tuple[str, bytes]] = deque()
         self._close: Close | None = None
         self._facts: list[Fact] = []
         self._handlers: dict[int, Callable[[bytes, int], None]] = {
@@ -186,12 +201,36 @@ class Session:
             self.receive_garbage()
 
     def take_output(self) -> Output | None:
-        """Give what must be sent since the last call, None if nothing."""
-        if not self._messages and self._close is None:
+        """Give what must be sent since the last call, None if nothing. To be called until then.
+
+        A reply may be large, and the line slow. So few replies leave at a time, and heartbeats,
+        acknowledgements and lease extensions go before those that are left.
+        """
+        if not self._messages and not self._replies and self._close is None:
             return None
-        output = Output(messages=self._messages, close=self._close)
-        self._messages, self._close = [], None
+        replies: list[tuple[str, bytes]] = []
+        size = 0
+        while self._replies and size < REPLIES_BYTES:
+            replies.append(self._replies.popleft())
+            size += len(replies[-1][1])
+        close = None if self._replies else self._close
+        output = Output(messages=self._messages, replies=replies, close=close)
+        self._messages = []
+        self._heartbeat_leaves = self._heartbeat_waits
+        if close is not None:
+            self._close = None
         return output
+
+    def messages_left(self) -> None:
+        """The `messages` of the latest output were written."""
+        self._stalled = 0
+        if self._heartbeat_leaves:
+            self._heartbeat_waits = self._heartbeat_leaves = False
+            self._unanswered += 1
+
+    def moved(self) -> None:
+        """Bytes were written since the last look, if only a part of a message."""
+        self._stalled = 0
 
     def next_wakeup_ms(self) -> int | None:
         """When to call `wake`; None when the session is over."""
@@ -210,10 +249,14 @@ class Session:
             self._end(UNEXPECTED, "the gateway did not answer WORKER_CONNECT")
         elif self._unanswered >= UNANSWERED_MAX:
             self._end(UNEXPECTED, f"{self._unanswered} heartbeats were not answered")
+        elif self._stalled >= UNANSWERED_MAX:
+            self._end(UNEXPECTED, f"nothing could be sent for {self._stalled} heartbeats")
         else:
-            self._unanswered += 1
             self._heartbeat_at_ms = now_ms + self._heartbeat_ms
-            self._send(Kind.WORKER_HEARTBEAT)
+            self._stalled += 1
+            if not self._heartbeat_waits:
+                self._heartbeat_waits = True
+                self._send(Kind.WORKER_HEARTBEAT)
 
     def take_facts(self) -> list[Fact]:
         """Give what happened since the last call, in order. Carry it out before sending output."""
@@ -230,9 +273,10 @@ class Session:
         """Ask to keep a call: `payload` is a serialised `WorkerRequestExtendLeaseData`."""
         self._send_if_active(Kind.WORKER_REQUEST_EXTEND_LEASE, payload)
 
-    def reply(self, payload: bytes) -> None:
+    def reply(self, request_id: str, payload: bytes) -> None:
         """Send a call's outcome: `payload` is a serialised `SDKResponse`."""
-        self._send_if_active(Kind.WORKER_REPLY, payload)
+        if self._phase is Phase.ACTIVE:
+            self._replies.append((request_id, _envelope(Kind.WORKER_REPLY, payload)))
 
     def pause(self) -> None:
         """Say that this worker takes no more calls. It cannot be taken back."""
@@ -253,6 +297,7 @@ class Session:
         """The socket has ended. Nothing can be sent any more."""
         self._phase = Phase.OVER
         self._messages, self._close = [], None
+        self._replies.clear()
 
     # --- messages ---
 
@@ -317,11 +362,15 @@ class Session:
             self._send(kind, payload)
 
     def _send(self, kind: Kind, payload: bytes = b"") -> None:
-        message = ConnectMessage(kind=int(kind), payload=payload)  # type: ignore[arg-type]
-        self._messages.append(message.SerializeToString())
+        self._messages.append(_envelope(kind, payload))
 
 
 _KNOWN = frozenset(int(kind) for kind in Kind)
+
+
+def _envelope(kind: Kind, payload: bytes) -> bytes:
+    message = ConnectMessage(kind=int(kind), payload=payload)  # type: ignore[arg-type]
+    return message.SerializeToString()
 
 
 def _interval_ms(text: str, default_ms: int) -> int:

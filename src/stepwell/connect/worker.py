@@ -22,10 +22,11 @@ from urllib.parse import urlsplit
 import msgspec
 
 from stepwell.connect import session as facts
-from stepwell.connect.calls import Arrival, Calls
+from stepwell.connect.blocked import LoopWatch
+from stepwell.connect.calls import Arrival, Calls, Reply
 from stepwell.connect.hello import App, build_hello
-from stepwell.connect.http import ConnectHttp, ServerUnreachable
-from stepwell.connect.link import Link, dial
+from stepwell.connect.http import ConnectHttp, ReplyTooLarge, ServerUnreachable
+from stepwell.connect.link import TOO_BIG, Link, dial
 from stepwell.connect.session import Fact, Session
 from stepwell.connect.state import ConnectionState, StateCell
 from stepwell.errors import AuthError, ConfigError, StepwellError
@@ -51,12 +52,14 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
         flush_again_ms: How long after a failed flush the next one may come.
         ack_wait_ms: At the end, how long replies may wait for their acknowledgement on the socket.
         hurry_ms: How long the rest may take when the worker was told twice to stop.
+        blocked_after_ms: After how long a blocked event loop of the program is worth a warning.
     """
 
     flush_after_ms: int = 3_000
     flush_again_ms: int = 5_000
     ack_wait_ms: int = 5_000
     hurry_ms: int = 2_000
+    blocked_after_ms: int = 5_000
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,7 +93,7 @@ class Worker:
         self._current: Link | None = None
         self._connection_id: str | None = None
         self._was_active = False
-        self._trouble = ""  # the last failure that was logged
+        self._troubles: set[str] = set()  # failures to connect that were logged
         self._fatal: StepwellError | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._lock = threading.Lock()
@@ -107,6 +110,16 @@ class Worker:
     def connection_id(self) -> str | None:
         """Of the latest start response."""
         return self._connection_id
+
+    @property
+    def running_count(self) -> int:
+        """How many calls are in flight."""
+        return self._calls.running_count
+
+    @property
+    def is_replacing(self) -> bool:
+        """Whether the present socket is left because its gateway is leaving."""
+        return self._current is not None and self._current.is_draining
 
     def request_close(self) -> None:
         """Finish what is in flight and end. The second time: do not wait for it."""
@@ -141,11 +154,15 @@ class Worker:
                 self._tasks = tasks
                 keeper = tasks.create_task(self._keep_connected(), name="stepwell-keeper")
                 flusher = tasks.create_task(self._flush_when_cut_off(), name="stepwell-flusher")
+                blocked_after_ms = self._plan.timing.blocked_after_ms
+                watch = LoopWatch(executor, blocked_after_ms=blocked_after_ms)
+                watcher = tasks.create_task(watch.run(), name="stepwell-watcher")
                 await self._until(lambda: self._closing or self._fatal is not None)
                 if self._fatal is None:
                     await self._shut_down()
                 keeper.cancel()
                 flusher.cancel()
+                watcher.cancel()
                 if self._current is not None:
                     self._current.close("WORKER_SHUTDOWN")
         finally:
@@ -246,6 +263,7 @@ class Worker:
             connection_id=start.connection_id,
             group=start.gateway_group,
             on_fact=self._on_fact,
+            on_reply_left=self._on_reply_left,
         )
         assert self._tasks is not None, "set by run()"
         self._tasks.create_task(self._serve(link), name=f"stepwell-link-{link.connection_id}")
@@ -270,14 +288,14 @@ class Worker:
                 url = rewrite(url)
             except Exception as error:  # the program's own function
                 raise ConfigError(f"rewrite_gateway_endpoint failed: {error!r}") from error
-        parts = urlsplit(url)
-        if parts.scheme not in ("ws", "wss") or not parts.hostname:
-            raise ConfigError(
-                f"the gateway's address {url!r} is not one; it must look like "
-                "ws://host:8289/v0/connect",
-                code="url_invalid",
-            )
-        return url
+        if _is_gateway_address(url):
+            return url
+        text = (
+            f"the gateway's address {url!r} is not one; it must look like ws://host:8289/v0/connect"
+        )
+        if rewrite is None:
+            raise ServerUnreachable(text)  # the server's mistake, which it may mend
+        raise ConfigError(text, code="url_invalid")
 
     def _adopt(self, link: Link, extend_lease_ms: int) -> None:
         """Make this the current socket, and tell it everything that may have been missed.
@@ -287,7 +305,7 @@ class Worker:
         old, self._current = self._current, link
         session = link.session
         for reply in self._calls.waiting():
-            session.reply(reply.payload)
+            session.reply(reply.request_id, reply.payload)
         for extension in self._calls.connected(extend_lease_ms, self._now_ms()):
             session.extend_lease(extension)
         if self._closing:
@@ -295,7 +313,7 @@ class Worker:
         if old is not None:
             old.close("GATEWAY_DRAINING")
         self._was_active = True
-        self._trouble = ""
+        self._troubles.clear()
         self._state.move(ConnectionState.ACTIVE)
         self._arm()
         self._changed.set()
@@ -304,6 +322,11 @@ class Worker:
         try:
             await link.run()
         finally:
+            if link.close_code == TOO_BIG and link.was_ready:
+                # It does not say which message it was. None of them may be sent for ever.
+                reply = self._calls.largest_waiting()
+                if reply is not None:
+                    self._shrink(reply)
             self._forget(link)
 
     def _forget(self, link: Link) -> None:
@@ -312,11 +335,22 @@ class Worker:
             self._current = None
         self._changed.set()
 
+    def _shrink(self, reply: Reply) -> Reply | None:
+        """The server finds a reply too large: it gets an error instead, or nothing."""
+        smaller = self._calls.shrink(reply.request_id)
+        _log.error(
+            "the reply to call %s has %d bytes, which is more than the server takes; %s",
+            reply.request_id,
+            len(reply.payload),
+            "it is dropped" if smaller is None else "its run fails",
+        )
+        return smaller
+
     def _report(self, error: StepwellError) -> None:
-        """Log a failure to connect, once until something else happens."""
+        """Log a failure to connect, once until a connection succeeds."""
         text = str(error)
-        level = logging.DEBUG if text == self._trouble else logging.WARNING
-        self._trouble = text
+        level = logging.DEBUG if text in self._troubles else logging.WARNING
+        self._troubles.add(text)
         _log.log(level, "%s; trying again", text)
 
     # --- facts ---
@@ -326,7 +360,7 @@ class Worker:
             case facts.CallCame():
                 self._on_call(link, fact.request)
             case facts.ReplyAcked():
-                self._calls.reply_acked(fact.request_id)
+                self._calls.reply_acked(fact.request_id, self._now_ms())
                 self._progressed()
             case facts.LeaseAnswered():
                 if self._calls.lease_answered(fact.request_id, fact.lease_id):
@@ -368,19 +402,23 @@ class Worker:
         elif arrival is Arrival.DONE:
             reply = self._calls.reply_of(request.request_id)
             assert reply is not None, "a call that is done has a reply"
-            link.session.reply(reply)
+            link.session.reply(request.request_id, reply)
+
+    def _on_reply_left(self, link: Link, request_id: str) -> None:
+        if link is self._current:
+            self._calls.reply_left(request_id, self._now_ms())
+            self._arm()
 
     def _take_results(self) -> None:
         self._results_told = False
-        now_ms = self._now_ms()
         while self._results:
             request_id, outcome = self._results.popleft()
             if outcome is None:
                 self._calls.dropped(request_id)
                 continue
-            payload = self._calls.finished(request_id, outcome, now_ms)
+            payload = self._calls.finished(request_id, outcome)
             if payload is not None and self._current is not None:
-                self._current.session.reply(payload)
+                self._current.session.reply(request_id, payload)
         for request_id in self._calls.evict():
             _log.warning(
                 "too many replies wait for the server; the one to call %s is dropped, and the "
@@ -414,7 +452,13 @@ class Worker:
         try:
             async with asyncio.timeout(None if deadline_ms is None else deadline_ms / 1000):
                 for reply in self._calls.waiting():
-                    await self._http.flush(reply.payload)
+                    try:
+                        await self._http.flush(reply.payload)
+                    except ReplyTooLarge:
+                        smaller = self._shrink(reply)
+                        if smaller is None:
+                            continue
+                        await self._http.flush(smaller.payload)
                     self._calls.reply_acked(reply.request_id)
         except (AuthError, ServerUnreachable, TimeoutError) as error:
             _log.debug("replies could not be flushed: %s", error)
@@ -459,7 +503,7 @@ class Worker:
             for extension in extensions:
                 self._current.session.extend_lease(extension)
             for reply in replies:
-                self._current.session.reply(reply)
+                self._current.session.reply(reply.request_id, reply.payload)
             self._current.kick()
         self._arm()
 
@@ -472,6 +516,14 @@ class Worker:
                     await self._changed.wait()
         except TimeoutError:
             return
+
+
+def _is_gateway_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("ws", "wss") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # brackets, a port or a host that cannot be one
+        return False
 
 
 def _sync_error(failure: facts.SyncFailed) -> StepwellError:

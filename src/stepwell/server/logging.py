@@ -1,7 +1,13 @@
-"""How the server logs: one line a record on stderr, JSON for machines or text for people."""
+"""How the server logs: one line a record on stderr, JSON for machines or text for people.
+
+Names and reasons come from peers, so what would move a terminal's cursor, begin a line or turn
+the text around is escaped: everywhere, also in tracebacks. In text those are indented, so that
+none of their lines is taken for a record.
+"""
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 from datetime import UTC, datetime
@@ -48,7 +54,14 @@ class JsonFormatter(logging.Formatter):
         line |= _extra(record)
         if record.exc_info:
             line["error"] = self.formatException(record.exc_info)
-        return msgspec.json.encode(line, enc_hook=repr).decode()
+        try:
+            text = msgspec.json.encode(line, enc_hook=repr).decode()
+        except UnicodeEncodeError:  # half of a surrogate pair
+            text = json.dumps(line, ensure_ascii=False, default=repr)
+            text = text.encode(errors="replace").decode()
+        if text.isprintable():
+            return text
+        return "".join(char if char.isprintable() else json.dumps(char)[1:-1] for char in text)
 
 
 class TextFormatter(logging.Formatter):
@@ -57,10 +70,12 @@ class TextFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         time = _time(record).astimezone().strftime("%H:%M:%S.%f")[:-3]
         name = record.name.removeprefix("stepwell.")
-        line = f"{time} {record.levelname:<7} {name}  {record.getMessage()}"
-        line += "".join(f"  {key}={value}" for key, value in _extra(record).items())
+        line = f"{time} {record.levelname:<7} {name}  {_printable(record.getMessage())}"
+        for key, value in _extra(record).items():
+            line += f"  {key}={_printable(str(value))}"
         if record.exc_info:
-            line += "\n" + self.formatException(record.exc_info)
+            for row in self.formatException(record.exc_info).split("\n"):
+                line += "\n  " + _printable(row)
         return line
 
 
@@ -70,3 +85,12 @@ def _time(record: logging.LogRecord) -> datetime:
 
 def _extra(record: logging.LogRecord) -> Mapping[str, Any]:
     return {key: value for key, value in record.__dict__.items() if key not in _OWN}
+
+
+def _printable(text: str) -> str:
+    """The text with what cannot be seen as Python would write it in a literal."""
+    if text.isprintable():
+        return text
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
+    )

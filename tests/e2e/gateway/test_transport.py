@@ -287,7 +287,7 @@ async def test_a_socket_that_ends_while_its_apps_are_registered_is_not_made_read
             await worker.closed()
         await until(lambda: bench.gateway.connection_count == 0)
         assert bench.runtime.named("attach") == []
-        assert bench.runtime.named("gone") == []
+        assert bench.runtime.named("gone") == [worker.connection_id]
 
 
 # --- workers that do not read ---

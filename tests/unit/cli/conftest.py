@@ -34,6 +34,7 @@ class ScriptedApi:
         self.requests: list[Request] = []
         self._answers: dict[str, list[tuple[int, bytes]]] = {}
         self.hang_up_after_each = False
+        self.is_ours = True
 
     def answer(self, path: str, content: Any, status: int = 200) -> None:
         """Add one answer; `bytes` are sent as they are, anything else as JSON."""
@@ -74,6 +75,8 @@ def api_server() -> Iterator[tuple[ScriptedApi, str]]:
             )
             self.send_response(status)
             self.send_header("Content-Length", str(len(body)))
+            if script.is_ours:
+                self.send_header("X-Inngest-Server-Kind", "dev")
             self.end_headers()
             self.wfile.write(body)
             # Without saying so: the client finds out with its next request.

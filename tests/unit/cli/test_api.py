@@ -119,6 +119,41 @@ def test_something_else_at_that_address_is_recognised(api: Api, script: Scripted
     assert caught.value.code == "not_a_server"
 
 
+@pytest.mark.parametrize(
+    ("content", "status"), [({"detail": "Not Found"}, 404), ({}, 200), (b"Unauthorized", 401)]
+)
+def test_another_program_is_recognised_whatever_it_answers(
+    api: Api, script: ScriptedApi, content: object, status: int
+) -> None:
+    script.is_ours = False
+    script.answer("/v2/runs", content, status)
+    script.answer("/e/k%2F1", content, status)
+    for ask in (lambda: api.get("/v2/runs"), lambda: api.send([{"name": "a"}])):
+        with pytest.raises(WireError, match=f"answered with status {status}") as caught:
+            ask()
+        assert caught.value.code == "not_a_server"
+
+
+def test_what_does_not_speak_http_is_no_server(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def greet() -> None:
+            connection, _ = listening.accept()
+            with connection:
+                connection.sendall(b"SSH-2.0-OpenSSH_9.6\r\n")
+
+        thread = threading.Thread(target=greet)
+        thread.start()
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        with (
+            Api(resolve(url=url, environ={}, cwd=tmp_path), timeout_s=5) as api,
+            pytest.raises(WireError, match="did not answer in HTTP") as caught,
+        ):
+            api.get("/v2/runs")
+    thread.join()
+    assert caught.value.code == "not_a_server"
+
+
 def test_an_event_goes_to_the_key_in_the_path(api: Api, script: ScriptedApi) -> None:
     script.answer("/e/k%2F1", {"ids": ["01A"], "status": 200})
     assert api.send([{"name": "a"}]) == ["01A"]

@@ -15,6 +15,7 @@ from stepwell.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from tests.unit.cli.conftest import Ran
 
@@ -80,7 +81,10 @@ def test_the_sdk_alone_says_what_to_install(
 
     monkeypatch.setattr(builtins, "__import__", without_click)
     assert main(["version"]) == 1
-    assert "pip install 'stepwell[server]'" in capsys.readouterr().err
+    assert (
+        "in the clone of Stepwell, install it with `pip install '.[server]'`"
+        in capsys.readouterr().err
+    )
 
 
 def test_a_reader_that_left_its_pipe_is_no_news() -> None:
@@ -97,6 +101,50 @@ def test_a_reader_that_left_its_pipe_is_no_news() -> None:
         os.close(writing)
     assert done.stderr == b""
     assert done.returncode == 1
+
+
+def run_with_output(command: str, tmp_path: Path) -> subprocess.CompletedProcess[str]:
+    """Run in a shell, for its redirections."""
+    return subprocess.run(
+        f"'{sys.executable}' -m stepwell.cli {command}",
+        shell=True,
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("redirection", "reason"),
+    [("> /dev/full", "No space left on device"), (">&-", "Bad file descriptor")],
+)
+@pytest.mark.parametrize("words", ["version --json", "--help"])
+def test_an_output_that_takes_nothing_is_one_line(
+    tmp_path: Path, words: str, redirection: str, reason: str
+) -> None:
+    done = run_with_output(f"{words} {redirection}", tmp_path)
+    assert done.stderr == f"stepwell: cannot write to standard output: {reason}\n"
+    assert done.returncode == 1
+
+
+def test_a_command_that_writes_nothing_needs_no_output(tmp_path: Path) -> None:
+    done = run_with_output("list runs --url http://127.0.0.1:9 >&-", tmp_path)
+    assert done.stderr.startswith("stepwell: cannot reach a server")
+
+
+@pytest.mark.parametrize(
+    ("word", "proposed"), [("--prot", "Did you mean --port"), ("--nope", ""), ("--no-pol", "")]
+)
+def test_only_options_that_help_shows_are_proposed(
+    run: Callable[..., Ran], word: str, proposed: str
+) -> None:
+    ran = run("dev", word)
+    assert ran.code == 2
+    assert f"No such option '{word}'" in ran.err or f"No such option: {word}" in ran.err
+    assert proposed in ran.err
+    assert ("Did you mean" in ran.err) == bool(proposed)
 
 
 def test_ctrl_c_is_quiet(monkeypatch: pytest.MonkeyPatch, run: Callable[..., Ran]) -> None:

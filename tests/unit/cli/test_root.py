@@ -28,8 +28,8 @@ COMMANDS = list(_commands(root))
 
 def test_the_commands_are_these() -> None:
     assert {" ".join(path) for path in COMMANDS} == {
-        "dev", "start", "demo", "send", "version", "show run",
-        "list runs", "list workers", "list apps", "list functions",
+        "dev", "start", "demo", "send", "version", "show run", "show event",
+        "list runs", "list events", "list workers", "list apps", "list functions",
     }  # fmt: skip
 
 

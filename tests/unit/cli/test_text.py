@@ -49,6 +49,28 @@ def test_errors_on_one_line(output: object, shown: str) -> None:
     assert text.error_text(output) == shown
 
 
+def test_stacks_of_errors() -> None:
+    assert text.error_stack({"error": {"stack": "a"}}) == "a"
+    assert text.error_stack({"stack": "b"}) == "b"
+    for without in ({"stack": 7}, {}, "text", None):
+        assert text.error_stack(without) == ""
+
+
+def test_a_long_text_is_shortened_unless_it_is_wanted_in_full() -> None:
+    long = "x" * (text.SHORT_CHARS + 1)
+    assert text.shortened(long[1:], full=False) == long[1:]
+    assert text.shortened(long, full=True) == long
+    shown = text.shortened(long, full=False)
+    assert shown == f"{long[1:]} ... (2,049 characters; --full shows all)"
+
+
+def test_what_is_waited_for_has_a_countdown_if_it_ends_by_itself() -> None:
+    waiting = {"reason": "retry", "until": "1970-01-01T00:00:10.000Z", "text": "attempt 1 comes"}
+    assert text.waiting_text(waiting, 7_500) == "attempt 1 comes, 2.5 s to go"
+    assert text.waiting_text(waiting, 99_000) == "attempt 1 comes, 0 ms to go"
+    assert text.waiting_text({"reason": "no_worker", "text": "nobody\x1b"}, 1) == "nobody "
+
+
 def test_times_are_milliseconds() -> None:
     assert text.parse_time_ms("1970-01-01T00:00:01.234Z") == 1_234
     assert text.parse_time_ms(None) is None

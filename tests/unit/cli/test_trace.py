@@ -47,12 +47,12 @@ def test_a_failed_attempt_is_told_before_the_step_and_once() -> None:
     follower = TraceFollower()
     failed = attempt(0, 50)
     assert lines(follower, step("a", status="QUEUED", children=[failed])) == [
-        "+ 0.050 s attempt a failed attempt 1: ValueError: no"
+        "+ 0.050 s attempt a failed attempt 0: ValueError: no"
     ]
     second = {"id": "a1", "name": "Attempt 1", "status": "COMPLETED", "endedAt": at(90)}
     assert lines(
         follower, step("a", endedAt=at(90), durationMs="3", children=[failed, second])
-    ) == ["+ 0.090 s step a completed 3 ms (attempt 2)"]
+    ) == ["+ 0.090 s step a completed 3 ms (attempt 1)"]
 
 
 def test_a_failed_attempt_of_the_body_that_moves_to_a_step_is_told_once() -> None:
@@ -60,11 +60,12 @@ def test_a_failed_attempt_of_the_body_that_moves_to_a_step_is_told_once() -> Non
     execution = {"id": "function", "name": "Execution", "status": "QUEUED",
                  "children": [attempt(0, 50)]}  # fmt: skip
     assert lines(follower, execution) == [
-        "+ 0.050 s attempt (function) failed attempt 1: ValueError: no"
+        "+ 0.050 s attempt (function) failed attempt 0: ValueError: no"
     ]
     moved = attempt(0, 50) | {"id": "another"}
-    assert lines(follower, step("a", endedAt=at(90), children=[moved])) == [
-        "+ 0.090 s step a completed (attempt 2)"
+    second = {"id": "a1", "name": "Attempt 1", "status": "COMPLETED", "endedAt": at(90)}
+    assert lines(follower, step("a", endedAt=at(90), children=[moved, second])) == [
+        "+ 0.090 s step a completed (attempt 1)"
     ]
 
 
@@ -73,8 +74,8 @@ def test_the_last_attempt_of_a_failed_step_is_the_steps_own_line() -> None:
                   output={"error": {"name": "ValueError", "message": "for good"}},
                   children=[attempt(0, 50), attempt(1, 90, "for good")])  # fmt: skip
     assert lines(TraceFollower(), failed) == [
-        "+ 0.050 s attempt a failed attempt 1: ValueError: no",
-        "+ 0.090 s step a failed 4 ms (attempt 2) ValueError: for good",
+        "+ 0.050 s attempt a failed attempt 0: ValueError: no",
+        "+ 0.090 s step a failed 4 ms (attempt 1) ValueError: for good",
     ]
 
 
@@ -87,11 +88,28 @@ def test_two_steps_that_fail_alike_in_one_millisecond_are_both_told() -> None:
     assert [line.split()[4] for line in told] == ["a", "b"]
 
 
-def test_a_lost_call_is_told() -> None:
-    lost = {"id": "x", "name": "Lost call", "status": "FAILED", "endedAt": at(70)}
-    assert lines(TraceFollower(), step("a", status="QUEUED", children=[lost])) == [
-        "+ 0.070 s lost a lost its worker went away; the call goes to another"
+LOST = {"id": "x", "name": "Lost call", "status": "FAILED", "endedAt": at(70)}
+
+
+def test_a_lost_call_is_told_and_is_no_attempt() -> None:
+    follower = TraceFollower()
+    assert lines(follower, step("a", status="QUEUED", children=[LOST])) == [
+        "+ 0.070 s lost a lost its worker went away; the same attempt goes to another"
     ]
+    first = {"id": "a0", "name": "Attempt 0", "status": "COMPLETED", "endedAt": at(90)}
+    assert lines(follower, step("a", endedAt=at(90), durationMs="3", children=[LOST, first])) == [
+        "+ 0.090 s step a completed 3 ms"
+    ]
+
+
+def test_commits_have_the_stacks_of_their_errors() -> None:
+    retried = attempt(0, 50)
+    retried["output"]["stack"] = "first"
+    final = {"error": {"name": "E", "message": "m", "stack": "second"}}
+    failed = step("a", status="FAILED", endedAt=at(90), output=final,
+                  children=[retried, attempt(1, 90)])  # fmt: skip
+    stacks = [commit.stack for commit in TraceFollower().commits(root(failed))]
+    assert stacks == ["first", "second"]
 
 
 def test_the_functions_own_end_is_no_step() -> None:
@@ -107,3 +125,17 @@ def test_progress_says_what_is_waited_for() -> None:
     assert progress(root(sleeping, retried), 2_000) == (
         "nap sleeps, 3.0 s to go; pay failed and is tried again"
     )
+
+
+def test_progress_counts_down_to_the_next_attempt_and_says_why_nothing_goes_on() -> None:
+    retry = {"reason": "retry", "until": at(5_000), "text": "attempt 1 comes next"}
+    retried = step("pay", status="QUEUED", children=[attempt(0, 50)])
+    assert progress(root(retried), 2_000, retry) == (
+        "pay failed and is tried again; attempt 1 comes next, 3.0 s to go"
+    )
+    assert progress(root(), 9_000, retry) == "attempt 1 comes next, 0 ms to go"
+    nobody = {"reason": "no_worker", "text": "no connected worker has shop-ship"}
+    assert progress(root(status="QUEUED"), 0, nobody) == nobody["text"]
+    asleep = {"reason": "sleep", "until": at(5_000), "text": "it sleeps in nap"}
+    sleeping = step("nap", stepOp="SLEEP", status="WAITING", sleepUntil=at(5_000))
+    assert progress(root(sleeping), 2_000, asleep) == "nap sleeps, 3.0 s to go"

@@ -270,6 +270,7 @@ def call_body(
     plan_only: bool = False,
     use_api: bool = False,
     events: list[Any] | None = None,
+    run_id: str = "run-1",
 ) -> bytes:
     """The JSON of a call."""
     event = {"name": "order/paid", "data": data or {}, "id": "evt", "ts": 1, "user": {}}
@@ -279,7 +280,7 @@ def call_body(
             "events": [event] if events is None else events,
             "steps": steps or {},
             "ctx": {
-                "run_id": "run-1",
+                "run_id": run_id,
                 "fn_id": "function-id",
                 "attempt": attempt,
                 "max_attempts": max_attempts,

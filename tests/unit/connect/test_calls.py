@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -9,7 +11,15 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from stepwell.config import SDK_NAME
 from stepwell.connect import calls as module
-from stepwell.connect.calls import RECENT_MAX, RESEND_MS, Arrival, Calls
+from stepwell.connect.calls import (
+    RECENT_MAX,
+    RESEND_MS,
+    RESEND_MS_MAX,
+    SHRUNK_BYTES_MAX,
+    Arrival,
+    Calls,
+    Reply,
+)
 from stepwell.outcome import Outcome
 from stepwell.wire.connect import (
     SDKResponse,
@@ -36,10 +46,18 @@ def taken(*request_ids: str, now_ms: int = 0) -> Calls:
     return calls
 
 
-def answered(calls: Calls, request_id: str, outcome: Outcome = DONE, now_ms: int = 0) -> bytes:
-    payload = calls.finished(request_id, outcome, now_ms)
+def answered(calls: Calls, request_id: str, outcome: Outcome = DONE) -> bytes:
+    payload = calls.finished(request_id, outcome)
     assert payload is not None
     return payload
+
+
+def again(calls: Calls, now_ms: int) -> list[str]:
+    """Which calls' replies are sent again now; they leave at once."""
+    request_ids = [reply.request_id for reply in calls.due_replies(now_ms)]
+    for request_id in request_ids:
+        calls.reply_left(request_id, now_ms)
+    return request_ids
 
 
 # --- what is sent ---
@@ -200,7 +218,7 @@ def test_lost_call_that_finishes_sends_no_reply() -> None:
     calls = taken("a")
     calls.lease_answered("a", None)
 
-    assert calls.finished("a", DONE, 1) is None
+    assert calls.finished("a", DONE) is None
     assert (calls.running_count, calls.waiting_count) == (0, 0)
 
 
@@ -242,25 +260,134 @@ def test_new_socket_extends_everything_that_runs() -> None:
 
 def test_waiting_replies_are_sent_again_after_a_while() -> None:
     calls = taken("a", "b")
-    first, second = answered(calls, "a", now_ms=100), answered(calls, "b", now_ms=200)
+    first, _ = answered(calls, "a"), answered(calls, "b")
+    calls.reply_left("a", 100)
+    calls.reply_left("b", 200)
 
     assert calls.next_wakeup_ms() == 100 + RESEND_MS
-    assert calls.due_replies(100 + RESEND_MS) == [first]
-    assert calls.due_replies(200 + RESEND_MS) == [second]
-    assert calls.due_replies(100 + 2 * RESEND_MS) == [first]
+    assert calls.due_replies(100 + RESEND_MS) == [Reply(request_id="a", payload=first)]
+    calls.reply_left("a", 100 + RESEND_MS)
+    assert again(calls, 200 + RESEND_MS) == ["b"]
+    assert again(calls, 100 + 2 * RESEND_MS) == ["a"]
     calls.reply_acked("a")
-    assert calls.due_replies(10**6) == [second]
+    assert again(calls, 10**6) == ["b"]
+
+
+def test_reply_that_has_not_left_is_not_sent_again() -> None:
+    calls = taken("a")
+    answered(calls, "a")
+
+    assert calls.next_wakeup_ms() is None
+    assert calls.due_replies(10**6) == []
+    calls.reply_left("a", 10**6)
+    assert again(calls, 10**6 + RESEND_MS) == ["a"]
+
+
+def test_copy_that_is_still_leaving_is_not_joined_by_another() -> None:
+    calls = taken("a")
+    answered(calls, "a")
+    calls.reply_left("a", 0)
+
+    assert len(calls.due_replies(RESEND_MS)) == 1
+
+    assert calls.due_replies(10**6) == []
+
+
+def test_slow_acknowledgements_make_the_next_resend_later() -> None:
+    calls = taken("a", "b", "c")
+    for request_id in ("a", "b", "c"):
+        answered(calls, request_id)
+        calls.reply_left(request_id, 0)
+
+    calls.reply_acked("a", 4_000)
+    assert calls.next_wakeup_ms() == 8_000
+    calls.reply_acked("b", 10**6)
+
+    assert calls.next_wakeup_ms() == RESEND_MS_MAX
+
+
+def test_quick_acknowledgement_makes_it_soon_again() -> None:
+    calls = taken("a", "b", "c")
+    for request_id in ("a", "b", "c"):
+        answered(calls, request_id)
+        calls.reply_left(request_id, 0)
+    calls.reply_acked("a", 4_000)
+
+    calls.reply_acked("b", 10)
+
+    assert calls.next_wakeup_ms() == RESEND_MS
 
 
 def test_new_socket_gets_the_replies_and_they_wait_again() -> None:
     calls = taken("a")
     reply = answered(calls, "a")
+    calls.reply_left("a", 0)
 
     assert [waiting.payload for waiting in calls.waiting()] == [reply]
     calls.connected(5_000, 4_000)
+    calls.reply_left("a", 4_000)
 
-    assert calls.due_replies(RESEND_MS) == []
-    assert calls.due_replies(4_000 + RESEND_MS) == [reply]
+    assert again(calls, RESEND_MS) == []
+    assert again(calls, 4_000 + RESEND_MS) == ["a"]
+
+
+# --- replies that are too large ---
+
+
+def test_reply_that_is_too_large_becomes_an_error_that_fails_the_run() -> None:
+    calls = taken("a")
+    answered(calls, "a", Outcome(kind="ops", body=b"x" * 10_000, retry_after="7"))
+
+    smaller = calls.shrink("a")
+
+    assert smaller is not None
+    assert calls.waiting() == [smaller]
+    reply = SDKResponse.FromString(smaller.payload)
+    assert (reply.request_id, reply.run_id) == ("a", "run-1")
+    assert Status(reply.status) is Status.ERROR
+    assert reply.no_retry
+    assert not reply.HasField("retry_after")
+    error = json.loads(reply.body)
+    assert error["code"] == "output_too_large"
+    assert "bytes" in error["message"]
+    assert len(smaller.payload) <= SHRUNK_BYTES_MAX
+
+
+def test_small_reply_that_is_too_large_is_given_up() -> None:
+    calls = taken("a")
+    answered(calls, "a")
+    calls.reply_left("a", 0)
+
+    assert calls.shrink("a") is None
+
+    assert calls.waiting_count == 0
+    assert calls.due_replies(10**6) == []
+    assert calls.shrink("a") is None
+
+
+def test_shrunk_replies_leave_room_for_others() -> None:
+    calls = Calls(waiting_bytes_max=20_000)
+    calls.connected(5_000, 0)
+    for key in ("a", "b"):
+        calls.came(request(key), 0)
+    answered(calls, "a", Outcome(kind="result", body=b"x" * 15_000))
+    calls.shrink("a")
+
+    answered(calls, "b", Outcome(kind="result", body=b"x" * 15_000))
+
+    assert calls.evict() == []
+
+
+def test_largest_waiting_reply_is_found() -> None:
+    calls = taken("a", "b", "c")
+    assert calls.largest_waiting() is None
+    for key, size in (("a", 5), ("b", 50), ("c", 10)):
+        answered(calls, key, Outcome(kind="result", body=b"x" * size))
+
+    largest = calls.largest_waiting()
+
+    assert largest is not None
+    assert largest.request_id == "b"
 
 
 def test_nothing_to_do_needs_no_wakeup() -> None:
@@ -301,7 +428,7 @@ def test_calls_that_end_without_an_outcome_are_forgotten() -> None:
     calls.dropped("a")
 
     assert calls.running_count == 0
-    assert calls.finished("a", DONE, 1) is None
+    assert calls.finished("a", DONE) is None
 
 
 IDS = st.sampled_from("abcd")
@@ -318,6 +445,7 @@ class Model(RuleBasedStateMachine):
         self.running: dict[str, bool] = {}  # request id -> lost
         self.waiting: set[str] = set()
         self.acked: set[str] = set()
+        self.left: set[str] = set()  # on the present socket, and not due since
 
     @rule(key=IDS)
     def come(self, key: str) -> None:
@@ -335,15 +463,28 @@ class Model(RuleBasedStateMachine):
 
     @rule(key=IDS)
     def finish(self, key: str) -> None:
-        payload = self.calls.finished(key, DONE, self.now_ms)
+        payload = self.calls.finished(key, DONE)
         lost = self.running.pop(key, True)
         assert (payload is None) is lost
         if not lost:
             self.waiting.add(key)
 
     @rule(key=IDS)
+    def leave(self, key: str) -> None:
+        self.calls.reply_left(key, self.now_ms)
+        if key in self.waiting:
+            self.left.add(key)
+
+    @rule(key=IDS)
+    def shrink(self, key: str) -> None:
+        assert self.calls.shrink(key) is None  # they are all small
+        self.waiting.discard(key)
+        self.left.discard(key)
+
+    @rule(key=IDS)
     def acknowledge(self, key: str) -> None:
-        self.calls.reply_acked(key)
+        self.calls.reply_acked(key, self.now_ms)
+        self.left.discard(key)
         if key in self.waiting:
             self.waiting.remove(key)
             self.acked.add(key)
@@ -360,12 +501,14 @@ class Model(RuleBasedStateMachine):
         self.now_ms += ms
         extended = [lease(payload)[0] for payload in self.calls.due_extensions(self.now_ms)]
         assert all(self.running[key] is False for key in extended)
-        for payload in self.calls.due_replies(self.now_ms):
-            assert SDKResponse.FromString(payload).request_id in self.waiting
+        for reply in self.calls.due_replies(self.now_ms):
+            assert SDKResponse.FromString(reply.payload).request_id == reply.request_id
+            self.left.remove(reply.request_id)
 
     @rule()
     def reconnect(self) -> None:
         extended = [lease(one)[0] for one in self.calls.connected(5_000, self.now_ms)]
+        self.left.clear()
         assert sorted(extended) == sorted(key for key, lost in self.running.items() if not lost)
 
     @invariant()
@@ -373,7 +516,7 @@ class Model(RuleBasedStateMachine):
         assert self.calls.running_count == len(self.running)
         assert {reply.request_id for reply in self.calls.waiting()} == self.waiting
         due_ms = self.calls.next_wakeup_ms()
-        assert (due_ms is None) is (not self.running and not self.waiting)
+        assert (due_ms is None) is (not self.running and not self.left)
 
 
 TestModel = Model.TestCase

@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import signal
+import traceback
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -113,6 +114,53 @@ async def test_worker_waits_for_a_server_that_is_not_there_yet(
 
 
 @on_loop
+async def test_each_change_of_state_is_a_line(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "stepwell.connect")
+    held = Held()
+    async with story(declared(held), declared(total, "count"), instance_id="box") as told:
+        peer = await told.ready()
+        await told.worker.wait_for_state(ACTIVE)
+        peer.cut()
+        peer = await told.ready()
+        await told.worker.wait_for_state(ACTIVE)
+        await peer.send(Kind.GATEWAY_CLOSING)
+        peer = await told.ready()
+        await peer.call()
+        await peer.expect_ack()
+        await held.begun.wait()
+
+        await told.worker.close()
+        await peer.expect(Kind.WORKER_PAUSE)
+        held.release.set()
+        await peer.expect_reply()
+        await peer.ack_reply("req-1")
+        await told.ended()
+
+    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
+        ("INFO", f"connected to {told.gateway.api_url} as box, 2 functions"),
+        ("WARNING", "connection lost; reconnecting"),
+        ("INFO", "connected again"),
+        ("INFO", "the server is about to close this connection; opening another"),
+        ("INFO", "connected again"),
+        ("INFO", "stopping: waiting for 1 call; a second signal ends at once"),
+        ("INFO", "stopped"),
+    ]
+
+
+@on_loop
+async def test_reasons_that_take_turns_are_told_once_each(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with story(declared(total)) as told:
+        told.gateway.start_statuses = [503, 500] * 4
+
+        await told.ready()
+
+    warnings = [record for record in caplog.records if "trying again" in record.getMessage()]
+    assert len(warnings) == 2
+
+
+@on_loop
 async def test_wrong_key_surfaces_in_start() -> None:
     async with story(declared(total)) as told:
         told.gateway.start_statuses = [401] * 9
@@ -121,6 +169,7 @@ async def test_wrong_key_surfaces_in_start() -> None:
             await told.ended()
 
         assert caught.value.code == "signing_key_missing"
+        assert "http.py" not in "".join(traceback.format_exception(caught.value))
         assert told.worker.state is CLOSED
         with pytest.raises(StepwellError, match="closed"):
             await told.worker.wait_for_state(ACTIVE)

@@ -9,11 +9,14 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+import pytest
 
 from stepwell.client import Client
 from stepwell.connect.executor import Executor, Target
 from stepwell.connect.http import ServerUnreachable
+from stepwell.errors import RetryAfterError, StepwellError
 from stepwell.function import TriggerEvent
+from stepwell.outcome import UNTOLD
 from stepwell.wire.ids import hash_step_id
 from tests.unit.connect.gateway import call_body, request
 from tests.unit.connect.loop import on_loop
@@ -299,3 +302,91 @@ async def test_ended_loop_of_the_caller_is_noticed() -> None:
     bench.executor.start(request())
 
     assert bench.caller_gone.is_set()
+
+
+class Harmful(Exception):
+    """An error that nothing can be done with, not even asking whether it is final."""
+
+    def __init__(self, way: str) -> None:
+        super().__init__()
+        self.way = way
+
+    def __str__(self) -> str:
+        raise SystemExit(3)
+
+    __repr__ = __str__
+
+
+class HarmfulGroup(BaseExceptionGroup):
+    """Ends whoever looks for something in it."""
+
+    def subgroup(self, *_args: Any) -> Any:
+        raise SystemExit(3)
+
+
+def harmful_errors() -> list[BaseException]:
+    retried = RetryAfterError("later", 1)
+    retried.retry_after = "soon"  # type: ignore[assignment]
+    coded = StepwellError("m")
+    coded.code = []  # type: ignore[assignment]
+    return [
+        ValueError("file \udcff is bad"),
+        Harmful("str"),
+        HarmfulGroup("m", [ValueError()]),
+        retried,
+        coded,
+        SystemExit(3),
+        GeneratorExit(),
+    ]
+
+
+@pytest.mark.parametrize("place", range(len(harmful_errors())))
+@pytest.mark.parametrize("kind", ["async", "sync"])
+def test_call_is_reported_whatever_the_function_raises(
+    kind: str, place: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.CRITICAL, "stepwell.connect")  # what it says cannot even be encoded
+
+    async def function(_ctx: Context) -> None:
+        raise harmful_errors()[place]
+
+    def function_sync(_ctx: ContextSync) -> None:
+        raise harmful_errors()[place]
+
+    @on_loop
+    async def run() -> None:
+        bench = Bench(function if kind == "async" else function_sync)
+
+        outcome = await bench.call(request())
+
+        assert outcome.kind == "error"
+        assert body_of(outcome)["message"] is not None
+
+    run()
+
+
+@on_loop
+async def test_failure_to_tell_a_failure_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    async def function(_ctx: Context) -> None:
+        raise HarmfulGroup("m", [ValueError()])
+
+    outcome = await Bench(function).call(request())
+
+    assert outcome == UNTOLD
+    assert "shop-ship: a call failed in a way that could not be told (run run-1)" in caplog.text
+
+
+@on_loop
+async def test_call_that_no_thread_can_be_had_for_is_retried(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    bench = Bench(tell_sync)
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+
+    outcome = await bench.call(request())
+
+    assert body_of(outcome)["message"] == "can't start new thread"
+    assert not outcome.no_retry

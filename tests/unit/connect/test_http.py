@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
-from stepwell.connect.http import ConnectHttp, ServerUnreachable
+from stepwell.connect.http import ConnectHttp, ReplyTooLarge, ServerUnreachable
 from stepwell.errors import AuthError
 from stepwell.wire.connect import SDKResponse
 from stepwell.wire.keys import bearer_token
@@ -174,3 +174,12 @@ async def test_state_that_is_gone_or_wrong_raises() -> None:
             await http.steps_of("run-1")
         with pytest.raises(ServerUnreachable, match="answered 410"):
             await http.steps_of("run-2")
+
+
+@on_loop
+async def test_reply_that_the_server_finds_too_large_is_told_apart() -> None:
+    async with Gateway() as gateway, http_of(gateway) as http:
+        gateway.flush_statuses = [413]
+
+        with pytest.raises(ReplyTooLarge, match=f"does not take {len(REPLY)} bytes"):
+            await http.flush(REPLY)

@@ -14,7 +14,7 @@ from websockets.typing import Subprotocol
 from stepwell.connect.http import ServerUnreachable
 from stepwell.connect.link import Link, dial
 from stepwell.connect.session import Fact, Over, Phase, Session
-from stepwell.wire.connect import SUBPROTOCOL
+from stepwell.wire.connect import SUBPROTOCOL, Kind
 from tests.unit.connect.gateway import Gateway
 from tests.unit.connect.loop import on_loop
 
@@ -134,3 +134,63 @@ async def test_message_over_the_limit_ends_the_socket() -> None:
     assert session.phase is Phase.OVER
     with pytest.raises(ServerUnreachable):
         await link.ready
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["ws://[::1", "ws://127.0.0.1:99999/x", "ws://\u2100.example/x", f"ws://{'a' * 70}.x/x"],
+)
+def test_address_that_cannot_be_one_is_a_gateway_out_of_reach(url: str) -> None:
+    @on_loop
+    async def run() -> None:
+        with pytest.raises(ServerUnreachable, match="cannot connect to the gateway at ws://"):
+            await dial(url)
+
+    run()
+
+
+@on_loop
+async def test_proxy_is_not_asked_for_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:1")
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    async with Gateway() as gateway:
+        socket = await dial(gateway.gateway_url)
+
+        await socket.close()
+
+
+@on_loop
+async def test_reply_counts_as_gone_when_it_was_written() -> None:
+    ready = asyncio.Event()
+    left: asyncio.Queue[str] = asyncio.Queue()
+    async with Gateway() as gateway:
+        session = Session(b"", now_ms())
+        link = Link(
+            await dial(gateway.gateway_url),
+            session,
+            connection_id="c",
+            group="g",
+            on_fact=lambda _link, _fact: ready.set(),
+            on_reply_left=lambda _link, request_id: left.put_nowait(request_id),
+        )
+        running = asyncio.create_task(link.run())
+        peer = await gateway.accept()
+        await peer.handshake()
+        await ready.wait()
+
+        # The peer does not read on, so most of the second one stays here.
+        session.reply("small", b"x")
+        session.reply("large", b"x" * (14 * 2**20))
+        session.reply("behind", b"x")
+        link.kick()
+
+        assert await left.get() == "small"
+        assert left.empty()
+        assert (await peer.expect(Kind.WORKER_REPLY)) == b"x"
+        await peer.expect(Kind.WORKER_REPLY)
+        await peer.expect(Kind.WORKER_REPLY)
+        assert [await left.get(), await left.get()] == ["large", "behind"]
+        await peer.close()
+        await running

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from stepwell.connect.session import (
     HELLO_WAIT_MS,
     READY_WAIT_MS,
+    REPLIES_BYTES,
     CallCame,
     Close,
     Draining,
@@ -57,7 +58,8 @@ def sent(session: Session) -> list[tuple[Kind, bytes]]:
     if output is None:
         return []
     found = []
-    for data in output.messages:
+    session.messages_left()
+    for data in (*output.messages, *(reply for _, reply in output.replies)):
         envelope = ConnectMessage.FromString(data)
         found.append((Kind(envelope.kind), envelope.payload))
     return found
@@ -209,7 +211,7 @@ def test_nothing_is_sent_before_the_handshake_is_complete(phase: Phase) -> None:
 
     session.ack(b"a")
     session.extend_lease(b"l")
-    session.reply(b"r")
+    session.reply("r-1", b"r")
     session.pause()
 
     assert sent(session) == []
@@ -301,21 +303,48 @@ def test_no_bytes_raise(data: list[bytes]) -> None:
         session.take_output()
 
 
-def test_what_the_worker_says_is_sent_in_its_order() -> None:
+def test_what_the_worker_says_is_sent_in_its_order_and_replies_last() -> None:
     session = active()
 
     session.ack(b"ack")
     session.extend_lease(b"lease")
-    session.reply(b"reply")
+    session.reply("r-1", b"reply")
     session.pause()
 
     assert sent(session) == [
         (Kind.WORKER_REQUEST_ACK, b"ack"),
         (Kind.WORKER_REQUEST_EXTEND_LEASE, b"lease"),
-        (Kind.WORKER_REPLY, b"reply"),
         (Kind.WORKER_PAUSE, b""),
+        (Kind.WORKER_REPLY, b"reply"),
     ]
     assert session.take_output() is None
+
+
+def test_large_replies_let_more_urgent_messages_pass() -> None:
+    session = active()
+    for number in range(3):
+        session.reply(f"r-{number}", b"x" * REPLIES_BYTES)
+
+    first = session.take_output()
+    session.extend_lease(b"lease")
+    second = session.take_output()
+
+    assert first is not None
+    assert second is not None
+    assert [request_id for request_id, _ in first.replies] == ["r-0"]
+    assert len(second.messages) == 1
+    assert [request_id for request_id, _ in second.replies] == ["r-1"]
+
+
+def test_small_replies_leave_together() -> None:
+    session = active()
+    for number in range(100):
+        session.reply(f"r-{number}", b"x")
+
+    output = session.take_output()
+
+    assert output is not None
+    assert len(output.replies) == 100
 
 
 # --- heartbeats ---
@@ -336,15 +365,47 @@ def test_heartbeats_without_an_answer_end_the_socket() -> None:
     session = active(heartbeat="10s")
 
     session.wake(10_000)
+    sent(session)
     session.receive(message(Kind.GATEWAY_HEARTBEAT), 10_001)
-    session.wake(20_000)
-    session.wake(30_000)
+    for now_ms in (20_000, 30_000):
+        session.wake(now_ms)
+        assert sent(session) == [(Kind.WORKER_HEARTBEAT, b"")]
     assert session.take_facts() == []
-    session.take_output()
     session.wake(40_000)
 
     assert session.take_facts() == [Over(reason="2 heartbeats were not answered")]
     assert closing(session) == Close(code=4001, reason="UNEXPECTED")
+
+
+def test_heartbeat_that_waits_behind_a_reply_is_not_unanswered() -> None:
+    session = active(heartbeat="10s")
+    session.reply("r-1", b"large")
+    session.take_output()  # and the shell is still writing it
+
+    for now_ms in range(10_000, 100_000, 10_000):
+        session.moved()
+        session.wake(now_ms)
+
+    assert session.take_facts() == []
+    session.messages_left()  # those that went before the reply
+    assert sent(session) == [(Kind.WORKER_HEARTBEAT, b"")]
+    session.wake(100_000)
+    assert session.take_facts() == []
+
+
+def test_socket_that_takes_nothing_is_dead() -> None:
+    session = active(heartbeat="10s")
+    session.reply("r-1", b"large")
+    session.take_output()
+
+    session.wake(10_000)
+    session.moved()
+    session.wake(20_000)
+    session.wake(30_000)
+    assert session.take_facts() == []
+    session.wake(40_000)
+
+    assert session.take_facts() == [Over(reason="nothing could be sent for 2 heartbeats")]
 
 
 def test_heartbeats_go_on_while_the_gateway_drains() -> None:
@@ -361,15 +422,30 @@ def test_heartbeats_go_on_while_the_gateway_drains() -> None:
 
 def test_close_follows_what_was_said_before() -> None:
     session = active()
-    session.reply(b"reply")
+    session.reply("r-1", b"reply")
 
     session.close("WORKER_SHUTDOWN")
 
     output = session.take_output()
     assert output is not None
-    assert len(output.messages) == 1
+    assert len(output.replies) == 1
     assert output.close == Close(code=1000, reason="WORKER_SHUTDOWN")
     assert session.phase is Phase.OVER
+
+
+def test_close_waits_for_every_reply() -> None:
+    session = active()
+    for number in range(2):
+        session.reply(f"r-{number}", b"x" * REPLIES_BYTES)
+    session.close("WORKER_SHUTDOWN")
+
+    outputs = [session.take_output(), session.take_output()]
+
+    assert [output and output.close for output in outputs] == [
+        None,
+        Close(code=1000, reason="WORKER_SHUTDOWN"),
+    ]
+    assert session.take_output() is None
 
 
 def test_nothing_happens_after_the_end() -> None:
@@ -378,7 +454,7 @@ def test_nothing_happens_after_the_end() -> None:
 
     session.receive(message(Kind.GATEWAY_CLOSING), 1)
     session.receive_garbage()
-    session.reply(b"reply")
+    session.reply("r-1", b"reply")
     session.wake(10**9)
     session.close("WORKER_SHUTDOWN")
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
+
 from stepwell.connect.threads import ThreadPool
 
 WAIT_S = 5.0
@@ -107,3 +109,48 @@ def test_threads_end_after_what_was_submitted() -> None:
         thread.join(WAIT_S)
         assert not thread.is_alive()
         assert thread.daemon
+
+
+@pytest.mark.parametrize("error", [RuntimeError("no"), SystemExit(3)])
+def test_thread_outlives_a_job_that_raises(
+    error: BaseException, caplog: pytest.LogCaptureFixture
+) -> None:
+    pool = ThreadPool(1)
+    done = threading.Event()
+
+    def fail() -> None:
+        raise error
+
+    pool.submit(fail)
+    pool.submit(done.set)
+
+    assert done.wait(WAIT_S)
+    pool.stop()
+    assert "a job for a sync function failed" in caplog.text
+
+
+def test_system_without_more_threads_leaves_the_work_to_those_that_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pool = ThreadPool(5)
+    release = threading.Event()
+    done = threading.Semaphore(0)
+
+    def job() -> None:
+        release.wait(WAIT_S)
+        done.release()
+
+    def refuse(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    pool.submit(job)
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    for _ in range(3):
+        pool.submit(job)
+    release.set()
+
+    for _ in range(4):
+        assert done.acquire(timeout=WAIT_S)
+    pool.stop()
+    with pytest.raises(RuntimeError):
+        ThreadPool(5).submit(job)

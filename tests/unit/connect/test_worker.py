@@ -545,3 +545,95 @@ async def test_cancelled_start_cancels_its_calls_and_ends() -> None:
         assert held.cancelled.is_set()
         assert await peer.closed() == (1000, "WORKER_SHUTDOWN")
         await told.worker.closed()
+
+
+# --- replies that are too large for the server ---
+
+
+@pytest.mark.parametrize("ready", [True, False])
+def test_reply_that_closed_the_socket_for_its_size_is_not_sent_again(
+    ready: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def large(_ctx: Context) -> str:
+        return "x" * 100_000
+
+    @on_loop
+    async def run() -> None:
+        async with story(declared(large)) as told:
+            peer = await told.ready()
+            await peer.call()
+            await peer.expect_ack()
+            await peer.expect_reply()
+            if ready:
+                await peer.close(1009, "message too big")
+            else:
+                peer.cut()
+                peer = await told.gateway.accept()
+                await peer.greet()
+                await peer.close(1009, "message too big")  # so it was no reply of ours
+
+            again = await told.ready()
+            reply = await again.expect_reply()
+
+            assert reply.request_id == "req-1"
+            if ready:
+                assert reply.no_retry
+                assert json.loads(reply.body)["code"] == "output_too_large"
+                assert "the reply to call req-1 has 100" in caplog.text
+            else:
+                assert len(reply.body) == 100_002
+
+    run()
+
+
+@on_loop
+async def test_reply_that_is_too_large_for_http_is_replaced_and_holds_up_no_other(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    release = asyncio.Event()
+
+    async def some(ctx: Context) -> str:
+        await release.wait()
+        return "x" * int(ctx.event.data["size"])
+
+    async with story(declared(some)) as told:
+        peer = await told.ready()
+        for number, size in enumerate((100_000, 10, 20)):
+            await peer.call(f"req-{number}", data={"size": size})
+            await peer.expect_ack()
+        told.gateway.start_statuses = [503] * 1_000
+        told.gateway.flush_statuses = [413, 200, 413, 200]
+
+        peer.cut()
+        await told.worker.wait_for_state(RECONNECTING)
+        release.set()
+
+        first, last = await told.gateway.flushed_reply(), await told.gateway.flushed_reply()
+        assert (first.request_id, first.no_retry) == ("req-0", True)
+        assert json.loads(first.body)["code"] == "output_too_large"
+        assert (last.request_id, last.body) == ("req-2", b'"' + b"x" * 20 + b'"')
+        assert "it is dropped" in caplog.text
+
+
+@pytest.mark.parametrize("endpoint", ["ws://[::1", "ws://127.0.0.1:99999/x", "http://h/x", ""])
+def test_gateway_address_that_cannot_be_one_is_asked_for_again(
+    endpoint: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    @on_loop
+    async def run() -> None:
+        async with story(declared(total)) as told:
+            peer = await told.ready()
+            await told.worker.wait_for_state(ACTIVE)
+            usable, told.gateway.gateway_url = told.gateway.gateway_url, endpoint
+            starts = len(told.gateway.starts)
+            peer.cut()
+            while len(told.gateway.starts) < starts + 3:
+                told.gateway.asked.clear()
+                await told.gateway.asked.wait()
+            told.gateway.gateway_url = usable
+
+            await told.ready()
+
+            assert caplog.text.count("is not one; it must look like") == 1
+
+    run()

@@ -93,3 +93,39 @@ def test_warnings_are_logged_and_other_libraries_are_quiet() -> None:
     logging.getLogger("uvicorn.access").error("chatter")
     assert "old" in stream.getvalue()
     assert "chatter" not in stream.getvalue()
+
+
+# Clears the screen, begins lines, turns the text around, and is half of a pair.
+SPITE = "a\x1b[2J\r\nFAKE\x9b\x7f\u2028\u202e\U000e0041b \\"
+HALF = "\ud800"
+
+
+@pytest.mark.parametrize("spite", [SPITE, SPITE + HALF])
+@pytest.mark.parametrize("json", [True, False])
+def test_what_peers_say_cannot_touch_a_terminal(json: bool, spite: str) -> None:
+    stream = io.StringIO()
+    setup_logging(json, "info", stream)
+    log = logging.getLogger("stepwell")
+    log.info("refused: %s", spite, extra={"reason": spite, "listed": [spite]})
+    try:
+        raise ValueError(spite)
+    except ValueError:
+        log.exception("failed")
+    text = stream.getvalue()
+    assert text.isascii()
+    assert text.replace("\n", "").isprintable()
+    assert not any(line.startswith("FAKE") for line in text.splitlines())
+    assert "\\u202e" in text
+    if json:
+        first, second = (msgspec.json.decode(line) for line in text.splitlines())
+        said = spite.replace(HALF, "?")
+        assert (first["reason"], first["listed"]) == (said, [said])
+        assert second["error"].endswith(f"ValueError: {said}")
+    else:
+        assert text.count("refused: ") == 1
+        assert "ValueError: a\\x1b[2J" in text
+
+
+def test_letters_of_all_languages_are_left_alone() -> None:
+    for json in (True, False):
+        assert "größe 大きさ" in logged(json=json, app="größe 大きさ")

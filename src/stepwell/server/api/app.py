@@ -17,6 +17,7 @@ from stepwell.server.api.edge import Edge
 from stepwell.server.api.events import EventIntake
 from stepwell.server.api.health import Health
 from stepwell.server.api.page import Pages
+from stepwell.server.api.refusals import RefusalLog
 from stepwell.server.api.register import Registrations
 from stepwell.server.api.responses import V2_PREFIXES
 from stepwell.server.api.run_state import RunState
@@ -58,7 +59,7 @@ def build_api(
         drained=drained,
         body_timeout_s=body_timeout_s,
     )
-    gate = Gate(settings)
+    gate = Gate(settings, RefusalLog(runtime.now_ms))
     parts = (
         Health(context),
         DevInfo(context),

@@ -13,6 +13,7 @@ from starlette.responses import Response
 
 from stepwell.errors import StepwellError
 from stepwell.server.api.bodies import ClientGone
+from stepwell.server.api.refusals import loggable_path
 from stepwell.server.api.responses import error_response
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ class Edge:
         try:
             await self._route(scope, headers, receive, tagged)
         except ClientGone:
-            _log.debug("client went away", extra={"path": scope["path"]})
+            _log.debug("client went away", extra={"path": loggable_path(scope["path"])})
         except Exception as error:
             response = _failure(error, scope["path"])
             if started:
@@ -104,7 +105,7 @@ class Edge:
         if path.startswith("/e/") and len(path) > 3 and "/" not in path[3:]:
             await self._intake(scope, headers, receive, send)
             return
-        refusal = self._gate.refusal(path, headers)
+        refusal = self._gate.refusal(scope, headers)
         if refusal is not None:
             await refusal(scope, receive, send)
             return
@@ -138,8 +139,9 @@ def _failure(error: Exception, path: str) -> Response:
     if isinstance(error, StepwellError) and (error.status < 500 or error.status == 501):
         return error_response(path, error.status, error.code, error.message)
     if isinstance(error, StepwellError) and error.status == 503:
-        _log.warning("not stored: %s", error.message, extra={"path": path, "code": error.code})
+        extra = {"path": loggable_path(path), "code": error.code}
+        _log.warning("not stored: %s", error.message, extra=extra)
         retry = {"Retry-After": "1"}
         return error_response(path, 503, error.code, "the server cannot store this now", retry)
-    _log.error("unhandled error at %s", path, exc_info=error)
+    _log.error("unhandled error at %s", loggable_path(path), exc_info=error)
     return error_response(path, 500, "internal_error", "the server failed; its log says why")

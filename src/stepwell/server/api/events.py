@@ -39,7 +39,7 @@ class EventIntake:
         self, scope: Scope, headers: Mapping[bytes, bytes], receive: Receive, send: Send
     ) -> None:
         path: str = scope["path"]
-        if not self._gate.knows_event_key(path[3:]):
+        if not self._gate.knows_event_key(scope):
             refusal = error_response(path, 401, "event_key_unknown", "Event key not found")
             await refusal(scope, receive, send)
             return

@@ -27,13 +27,18 @@ th { font-weight: 600; color: #5a6675 }
 code, pre { font: 13px/1.45 ui-monospace, monospace }
 pre { white-space: pre-wrap; overflow-wrap: anywhere; background: #f4f6f9; padding: .6rem;
   margin: 0; max-height: 16rem; overflow: auto }
+h1, p, td { overflow-wrap: anywhere } .error { margin-bottom: .3rem }
 .COMPLETED, .READY { color: #117a3d } .FAILED { color: #b3261e }
-.RUNNING, .WAITING, .QUEUED { color: #8a5a00 } .none { color: #5a6675 }
+.RUNNING, .WAITING, .QUEUED { color: #8a5a00 } .none, .note { color: #5a6675 }
 @media (prefers-color-scheme: dark) {
-  body { color: #e3e8ef; background: #12161c } th, .none { color: #94a1b2 }
+  body { color: #e3e8ef; background: #12161c } th, .none, .note { color: #94a1b2 }
   th, td { border-color: #2a323d } pre { background: #1b212a } a { color: #8ab4f8 }
   .COMPLETED, .READY { color: #6bd08f } .FAILED { color: #f2938c }
   .RUNNING, .WAITING, .QUEUED { color: #e0b35c } }
+@media (max-width: 48rem) {
+  body { margin: 1rem auto } table, tbody, tr, td { display: block } thead { display: none }
+  tr { border-bottom: 1px solid #8884; padding: .4rem 0 } td { border: 0; padding: .1rem 0 }
+  td:empty { display: none } td::before { content: attr(data-head) " "; color: #76879a } }
 """
 
 _STYLE_HASH = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
@@ -63,16 +68,29 @@ def escaped(value: object) -> Markup:
 
 
 def element(name: str, *children: object, **attributes: str) -> Markup:
-    """`<name attributes>children</name>`; a trailing underscore in an attribute is dropped."""
+    """`<name attributes>children</name>`.
+
+    In the name of an attribute a trailing underscore is dropped, others are dashes.
+    """
     opened = name + "".join(
-        f' {key.rstrip("_")}="{html.escape(value)}"' for key, value in attributes.items()
+        f' {key.rstrip("_").replace("_", "-")}="{html.escape(value)}"'
+        for key, value in attributes.items()
     )
     return Markup(f"<{opened}>" + "".join(escaped(child) for child in children) + f"</{name}>")
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[object]], *, empty: str) -> Markup:
-    """A table, or the sentence that says why there is none."""
-    lines = [element("tr", *(element("td", cell) for cell in row)) for row in rows]
+    """A table, or the sentence that says why there is none.
+
+    On a narrow screen each row is a block, with the heads in front of its cells.
+    """
+    lines = [
+        element(
+            "tr",
+            *(element("td", cell, data_head=head) for head, cell in zip(heads, row, strict=True)),
+        )
+        for row in rows
+    ]
     if not lines:
         return element("p", empty, class_="none")
     head = element("tr", *(element("th", text) for text in heads))

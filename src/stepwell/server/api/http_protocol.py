@@ -2,6 +2,10 @@
 
 Uvicorn bounds neither, so one client could fill the memory with headers, and many could hold
 connections on which they never ask for anything. Bodies are bounded where they are read.
+
+A client may send the next request before it has the answer to the last one. What is wrong with
+the next one's head is told only then, or it would be taken for that answer; its time runs from
+then on, because nothing may have been read meanwhile.
 """
 
 from __future__ import annotations
@@ -22,42 +26,74 @@ _TOO_SLOW = b"408 Request Timeout", b"the request's head was not complete in tim
 
 
 class BoundedHttp(HttpToolsProtocol):
-    """Costs a request two comparisons, unless its head comes in pieces."""
+    """Costs a request a few comparisons, unless its head comes in pieces."""
 
     head_wait_s = HEAD_WAIT_S
 
     def __init__(self, *args: Any, **named: Any) -> None:
         super().__init__(*args, **named)
         self._in_head = True
+        self._in_body = False
+        self._head_ended = False  # in the packet that is being parsed
         self._head_bytes = 0
         self._head_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._head_timer = self.loop.call_later(self.head_wait_s, self._refuse, *_TOO_SLOW)
+        self._start_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timer()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        self._head_bytes += len(data)
+        is_head_only = not self._in_body
+        self._head_ended = False
         super().data_received(data)
         if not self._in_head:
             self._head_bytes = 0
             self._stop_timer()
-        elif self._head_bytes > HEAD_BYTES_MAX:
-            self._refuse(*_TOO_LARGE)
-        elif self._head_timer is None:
-            self._head_timer = self.loop.call_later(self.head_wait_s, self._refuse, *_TOO_SLOW)
+        elif is_head_only and not self._head_ended:
+            self._head_bytes += len(data)
+            self._check_head()
+        else:
+            # The head begins somewhere in this packet, which is too short to do harm.
+            self._head_bytes = 1
+            self._stop_timer()
+            self._check_head()
 
     def on_message_begin(self) -> None:
         self._in_head = True
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
-        self._in_head = False
+        self._in_head, self._in_body, self._head_ended = False, True, True
         super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        self._in_body = False
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self._in_head and self._head_bytes and not self.transport.is_closing():
+            self._unset_keepalive_if_required()  # the next request has begun
+            self._check_head()
+
+    @property
+    def _owes_answer(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def _check_head(self) -> None:
+        """A head is not complete: look at its size, and see that its time runs."""
+        if self._owes_answer:
+            self._stop_timer()
+            if self._head_bytes > HEAD_BYTES_MAX:
+                self.flow.pause_reading()
+        elif self._head_bytes > HEAD_BYTES_MAX:
+            self._refuse(*_TOO_LARGE)
+        elif self._head_timer is None:
+            self._start_timer()
 
     def _refuse(self, status: bytes, text: bytes) -> None:
         self._stop_timer()
@@ -68,6 +104,9 @@ class BoundedHttp(HttpToolsProtocol):
             b"Connection: close\r\n\r\n%b" % (status, len(text), text)
         )
         self.transport.close()
+
+    def _start_timer(self) -> None:
+        self._head_timer = self.loop.call_later(self.head_wait_s, self._refuse, *_TOO_SLOW)
 
     def _stop_timer(self) -> None:
         if self._head_timer is not None:

@@ -8,10 +8,12 @@ from starlette.routing import Route
 
 from stepwell.errors import WireError
 from stepwell.server.api import queries
+from stepwell.server.api.errors import read_error
 from stepwell.server.api.functions import bare_id
 from stepwell.server.api.html import Markup, element, escaped, page, table
 from stepwell.server.api.responses import iso
-from stepwell.server.api.timeline import RUN_STATUS, build_tree
+from stepwell.server.api.timeline import FAILED, RUN_STATUS, build_tree
+from stepwell.server.lifecycle import event_data
 from stepwell.version import __version__
 from stepwell.wire.ids import ulid_ms, ulid_text
 
@@ -30,6 +32,7 @@ RUNS_SHOWN = 50
 WORKERS_SHOWN = 100
 OUTPUT_CHARS_MAX = 4_000  # A page shows the beginning; the API has the whole.
 REFRESH_S = 2
+ARCHIVED = "No worker registers this function any more: events do not start it."
 
 
 class Pages:
@@ -75,7 +78,7 @@ class Pages:
             ),
             element("h2", "Recent runs"),
             table(
-                ("Run", "Function", "Status", "Queued", "Took"),
+                ("Run", "Function", "Event", "Status", "Queued", "Took"),
                 (self._run_row(run) for run in runs),
                 empty="No run yet. Send an event: stepwell send NAME '{}'",
             ),
@@ -106,8 +109,31 @@ class Pages:
             element("p", element("a", "All runs", href="/")),
             element("h1", self._function_name(run), " ", _status(root.status)),
             element("p", element("code", ulid_text(run.run_id))),
+            self._waiting(run),
             table(("Step", "Status", "Began", "Took", "Output"), rows, empty=""),
+            element("h2", "Event"),
+            *self._event(run),
             refresh_s=None if run.status.is_over else REFRESH_S,
+        )
+
+    def _waiting(self, run: RunRecord) -> Markup:
+        """Why a run that is not over does not go on."""
+        if run.status.is_over:
+            return Markup("")
+        waiting = self._context.runtime.waiting(run.run_id, run.function_no)
+        if waiting is None:
+            return Markup("")
+        until = "" if waiting.until_ms is None else f", until {_time(waiting.until_ms)}"
+        return element("div", f"Waits: {waiting.text}{until}", class_="WAITING")
+
+    def _event(self, run: RunRecord) -> tuple[Markup, ...]:
+        event = self._context.reader.event(run.event_id)
+        if event is None:
+            return (element("p", "It is not stored any more.", class_="none"),)
+        data = event_data(event, self._context.reader, self._context.runtime.catalog)
+        return (
+            element("p", event.name, " ", element("code", ulid_text(event.event_id))),
+            element("pre", _beginning(data)),
         )
 
     def _run_row(self, run: RunRecord) -> tuple[object, ...]:
@@ -115,17 +141,23 @@ class Pages:
         took = None
         if run.started_at_ms is not None and run.ended_at_ms is not None:
             took = run.ended_at_ms - run.started_at_ms
+        event = self._context.reader.event(run.event_id)
         return (
             element("a", element("code", run_id), href=f"/runs/{run_id}"),
             self._function_name(run),
-            _status(RUN_STATUS[run.status]),
+            event.name if event else "",
+            Markup(_status(RUN_STATUS[run.status]) + self._waiting(run)),
             _time(ulid_ms(run.run_id)),
             _took(took),
         )
 
-    def _function_name(self, run: RunRecord) -> str:
+    def _function_name(self, run: RunRecord) -> Markup:
         function = self._context.runtime.catalog.by_no(run.function_no)
-        return function.slug if function else "unknown function"
+        if function is None:
+            return escaped("unknown function")
+        archived = function.archived_at_ms is not None
+        note = element("small", " (archived)", class_="note", title=ARCHIVED) if archived else ""
+        return Markup(escaped(function.slug) + note)
 
 
 def _nothing(text: str, status: int) -> Response:
@@ -173,7 +205,17 @@ def _output(span: Span) -> Markup:
         return escaped(f"until {_time(span.sleep_until_ms)}")
     if not span.output:
         return Markup("")
-    text = span.output[: OUTPUT_CHARS_MAX * 4].decode(errors="replace")
-    if len(text) > OUTPUT_CHARS_MAX:
-        text = text[:OUTPUT_CHARS_MAX] + " …"
-    return element("pre", text)
+    if span.status == FAILED and span.children:
+        return Markup("")  # its last attempt has it
+    if span.status == FAILED:
+        error = read_error(span.output)
+        if error.stack:
+            said = element("div", _beginning(error.text), class_="error")
+            return Markup(said + element("pre", _beginning(error.stack)))
+    return element("pre", _beginning(span.output))
+
+
+def _beginning(content: bytes | str) -> str:
+    if isinstance(content, bytes):
+        content = content[: OUTPUT_CHARS_MAX * 4].decode(errors="replace")
+    return content if len(content) <= OUTPUT_CHARS_MAX else content[:OUTPUT_CHARS_MAX] + " …"

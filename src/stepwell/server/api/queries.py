@@ -75,7 +75,8 @@ def instant_ms(query: QueryParams, name: str) -> int | None:
         return _clamp(parse_instant_ms(re.sub(r" ([0-9]{2}:?[0-9]{2})$", r"+\1", text)))
     except WireError as error:
         raise WireError(
-            f"Invalid {name} query parameter: {text!r} is not a time such as 2026-08-20T10:00:00Z",
+            f"Invalid {name} query parameter: {text!r} is no time; allowed are RFC 3339 such as "
+            "2026-08-20T10:00:00Z, a date such as 2026-08-20, and Unix seconds or milliseconds",
             code="invalid_field_format",
         ) from error
 

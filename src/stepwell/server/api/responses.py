@@ -66,7 +66,7 @@ def error_response(
     """An error in the shape that the clients of this path expect."""
     content: dict[str, Any]
     if path.startswith("/e/"):
-        content = {"ids": [], "status": status, "error": message}
+        content = {"ids": [], "status": status, "code": code, "error": message}
     elif path.startswith(V2_PREFIXES):
         content = {"errors": [{"code": code, "message": message}]}
     else:

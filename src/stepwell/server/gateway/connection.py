@@ -238,8 +238,9 @@ class Connection:
                 "worker gone",
                 extra={"instance": hello.instance_id, "reason": reason, "connection": self._id},
             )
-        if self._attached:
-            self._runtime.gone(self._id)
+        # Also of a worker that was never ready: it may have extended the lease of a call that it
+        # took on another socket, and then it is this one's end that counts.
+        self._runtime.gone(self._id)
         if self._registrations:
             self._dismiss()
 

@@ -21,6 +21,7 @@ from stepwell.server.gateway.session import (
     SessionConfig,
 )
 from stepwell.server.gateway.socket import Socket
+from stepwell.server.gateway.strangers import Strangers
 from stepwell.server.gateway.token import mint_session_token, session_token_valid
 from stepwell.server.gateway.upgrade import Answer, decide
 from stepwell.server.gateway.versions import Versions
@@ -86,6 +87,7 @@ class Gateway:
         self._tasks = asyncio.TaskGroup()
         self._servers: list[asyncio.Server] = []
         self._sockets: set[Socket] = set()
+        self._strangers = Strangers()
         self._empty = asyncio.Event()
         self._empty.set()
         self._draining = False
@@ -227,7 +229,13 @@ class Gateway:
             )
             # This reason, because every SDK comes back on it.
             session.turn_away(POLICY_VIOLATION, INTERNAL_ERROR, now_ms)
-        return Socket(shared=self, session=session, on_opened=self._opened, on_ended=self._ended)
+        return Socket(
+            shared=self,
+            session=session,
+            strangers=self._strangers,
+            on_opened=self._opened,
+            on_ended=self._ended,
+        )
 
     def _opened(self, socket: Socket) -> None:
         self._sockets.add(socket)

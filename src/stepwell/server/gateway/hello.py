@@ -17,6 +17,10 @@ from stepwell.wire.ids import parse_ulid, ulid_ms
 
 APPS_PER_CONNECTION_MAX = 10
 
+FIELDS_MAX = 1_000
+"""Of the message itself. A field is two bytes at least and becomes an object of many, and who
+sends it has not authenticated: so the fields are counted before they are read."""
+
 Authenticate: TypeAlias = Callable[[str, str, str], bool]
 """(connection id, session token, sync token) -> whether this worker may connect."""
 
@@ -61,6 +65,8 @@ def read_hello(payload: bytes, authenticate: Authenticate) -> Hello:
     Raises:
         WireError: The first failed check; its code is the close reason.
     """
+    if _has_more_fields(payload, FIELDS_MAX):
+        raise WireError(f"WORKER_CONNECT has over {FIELDS_MAX} fields", code=INVALID_PAYLOAD)
     try:
         data = WorkerConnectRequestData.FromString(payload)
     except DecodeError as error:
@@ -107,3 +113,37 @@ def read_hello(payload: bytes, authenticate: Authenticate) -> Hello:
         cpu_cores=host.cpu_cores,
         mem_bytes=host.mem_bytes,
     )
+
+
+def _has_more_fields(message: bytes, most: int) -> bool:
+    """Whether a serialised message has more than `most` fields, not counting those inside them.
+
+    Bytes that are no message have no more than were seen until then: the decoder refuses them.
+    """
+    place, count = 0, 0
+    while place < len(message):
+        count += 1
+        if count > most:
+            return True
+        tag, place = _varint(message, place)
+        match tag & 7:
+            case 0:
+                _, place = _varint(message, place)
+            case 1:
+                place += 8
+            case 2:
+                size, place = _varint(message, place)
+                place += size
+            case 5:
+                place += 4
+    return False
+
+
+def _varint(message: bytes, place: int) -> tuple[int, int]:
+    """The number at `place`, and the place behind it. What is cut off or too long ends there."""
+    number = 0
+    for shift, byte in enumerate(message[place : place + 10]):
+        number |= (byte & 0x7F) << 7 * shift
+        if byte < 0x80:
+            return number, place + shift + 1
+    return number, len(message)

@@ -68,6 +68,9 @@ CLOSE_WAIT_MS = 2_000
 MESSAGE_BYTES_MAX = 8 * 2**20
 """A step's output and its input, 4 MiB each."""
 
+HELLO_BYTES_MAX = 2 * 2**20
+"""The same for a message before the worker authenticated: ten apps with hundreds of functions."""
+
 DRAIN_IDLE_MS = 1_000
 """How long a worker without calls may stay when the gateway leaves: enough to leave by itself."""
 
@@ -161,6 +164,11 @@ class Session:
         return self._hello
 
     @property
+    def message_bytes_max(self) -> int:
+        """How large a message of the worker may be now."""
+        return HELLO_BYTES_MAX if self._hello is None else MESSAGE_BYTES_MAX
+
+    @property
     def _takes_calls(self) -> bool:
         return self._phase is Phase.READY and self._attached and not self._quiet
 
@@ -175,6 +183,9 @@ class Session:
             self._quiet = False
             if self._phase is Phase.READY:
                 self._facts.append(Ready())
+        if self._hello is None and len(data) > HELLO_BYTES_MAX:
+            self.receive_oversize(now_ms)
+            return
         try:
             message = ConnectMessage.FromString(data)
         except DecodeError:
@@ -351,9 +362,9 @@ class Session:
             self._refuse(PROTOCOL_ERROR, text, UNEXPECTED, now_ms)
 
     def receive_oversize(self, now_ms: int) -> None:
-        """A message over `MESSAGE_BYTES_MAX` came, or is coming."""
+        """A message over `message_bytes_max` came, or is coming."""
         if self._phase < Phase.DISCONNECTING:
-            text = f"read limited at {MESSAGE_BYTES_MAX + 1} bytes"
+            text = f"read limited at {self.message_bytes_max + 1} bytes"
             self._refuse(TOO_BIG, text, MESSAGE_TOO_LARGE, now_ms)
 
     def turn_away(self, code: int, reason: str, now_ms: int) -> None:
@@ -361,6 +372,14 @@ class Session:
         assert self._phase is Phase.HANDSHAKING, "only a fresh socket is turned away"
         self._messages.clear()
         self._refuse(code, reason, UNEXPECTED, now_ms)
+
+    def make_room(self, now_ms: int) -> None:
+        """Others need the room of this socket, whose worker has not authenticated: end it now."""
+        assert self._hello is None, "only a stranger makes room"
+        if self._phase < Phase.DISCONNECTING:
+            # This reason, because every SDK comes back on it.
+            self._refuse(POLICY_VIOLATION, INTERNAL_ERROR, UNEXPECTED, now_ms)
+        self._end = True
 
     def peer_closed(self, code: int, reason: str, now_ms: int) -> None:
         """The peer's close frame came: answer it once its last replies are settled.

@@ -1,6 +1,7 @@
 """Moves bytes between a WebSocket and its session, and wakes the session when something is due.
 
-Bounds: a message has at most `MESSAGE_BYTES_MAX` bytes, whether in one frame or in fragments.
+Bounds: a message has at most `MESSAGE_BYTES_MAX` bytes, whether in one frame or in fragments, and
+before the worker authenticated there is less of everything (`strangers`).
 Calls wait while more than `UNSENT_HIGH_BYTES` are unsent; everything else is sent at once. A
 worker that takes no byte for `WRITE_WAIT_MS` meanwhile, or that lets `UNSENT_BYTES_MAX` gather,
 is failed: its calls go elsewhere.
@@ -20,7 +21,8 @@ from picows import WSCloseCode, WSListener, WSMsgType
 
 from stepwell.server.gateway import frames
 from stepwell.server.gateway.connection import Connection
-from stepwell.server.gateway.session import MESSAGE_BYTES_MAX, MESSAGE_TOO_LARGE, Phase
+from stepwell.server.gateway.session import MESSAGE_TOO_LARGE, Phase
+from stepwell.server.gateway.strangers import STRANGER_BYTES_MAX, Guard
 from stepwell.server.gateway.upgrade import peer_address
 
 if TYPE_CHECKING:
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from stepwell.server.gateway.connection import Shared
     from stepwell.server.gateway.facts import Output
     from stepwell.server.gateway.session import Session
+    from stepwell.server.gateway.strangers import Strangers
 
 UNSENT_HIGH_BYTES = 2**20
 UNSENT_BYTES_MAX = 16 * 2**20
@@ -52,6 +55,7 @@ class Socket(WSListener):
         *,
         shared: Shared,
         session: Session,
+        strangers: Strangers,
         on_opened: Callable[[Socket], None],
         on_ended: Callable[[Socket], None],
     ) -> None:
@@ -59,13 +63,15 @@ class Socket(WSListener):
         self._shared = shared
         self._clock = shared.clock
         self._session = session
+        self._strangers = strangers
         self._on_opened = on_opened
         self._on_ended = on_ended
         self._loop = asyncio.get_running_loop()
         self._tcp: asyncio.Transport | None = None
         self._connection: Connection | None = None
-        self._parts: list[bytes] = []  # of a message that comes in fragments
-        self._parts_bytes = 0
+        self._guard: Guard | None = None  # until the worker has authenticated
+        self._sent_bytes = 0  # by the worker until then
+        self._parts = bytearray()  # of a message that comes in fragments, however many
         self._in_fragments = False
         self._will_send = False
         self._is_reading = True
@@ -92,6 +98,19 @@ class Socket(WSListener):
         """Cut TCP."""
         if self._tcp is not None:
             self._tcp.abort()
+
+    # --- what the strangers ask: `Stranger` ---
+
+    def make_room(self) -> None:
+        """End now, with a reason on which the worker comes back."""
+        does_not_read = self.unsent_bytes > 0
+        try:
+            self._session.make_room(self._clock.now_ms())
+            self._settle()
+            if does_not_read:  # TCP would wait for it
+                self.abort()
+        except Exception:
+            self._fail("cannot close a socket")
 
     # --- what the connection asks: `Wire` ---
 
@@ -140,6 +159,8 @@ class Socket(WSListener):
         )
         try:
             tcp.set_write_buffer_limits(high=UNSENT_HIGH_BYTES)
+            self._guard = Guard(tcp, self._admits)
+            self._strangers.came(self, self._clock.now_ms())
             self._settle()
         except Exception:
             self._fail("cannot open a connection")
@@ -176,6 +197,8 @@ class Socket(WSListener):
             _log.exception("cannot end a connection")
         finally:
             self._parts.clear()
+            self._guard = None
+            self._strangers.left(self)
             self._on_ended(self)
 
     def pause_writing(self) -> None:
@@ -193,6 +216,23 @@ class Socket(WSListener):
             self._stall_timer.cancel()
             self._stall_timer = None
         self.send_soon()
+
+    # --- before the worker authenticated ---
+
+    def _admits(self, count: int) -> bool:
+        """Whether to read so many bytes more of a stranger."""
+        assert self._tcp is not None, "a socket is open when something comes"
+        now_ms = self._clock.now_ms()
+        self._sent_bytes += count
+        try:
+            self._strangers.sent(self, count, now_ms)
+            if self._sent_bytes > STRANGER_BYTES_MAX:
+                self._session.receive_oversize(now_ms)
+                self._settle()
+                return False
+        except Exception:
+            self._fail("cannot refuse a socket")
+        return not self._tcp.is_closing()
 
     # --- frames that are not a whole binary message ---
 
@@ -231,16 +271,14 @@ class Socket(WSListener):
     def _add_part(self, frame: WSFrame, now_ms: int) -> None:
         if self._session.phase >= Phase.DISCONNECTING:
             return
-        self._parts_bytes += frame.payload_size
-        if self._parts_bytes > MESSAGE_BYTES_MAX:
+        if len(self._parts) + frame.payload_size > self._session.message_bytes_max:
             self._parts.clear()
             self._session.receive_oversize(now_ms)
             return
-        self._parts.append(frame.get_payload_as_bytes())
+        self._parts += frame.get_payload_as_memoryview()
         if frame.fin:
-            message = b"".join(self._parts)
+            message = bytes(self._parts)
             self._parts.clear()
-            self._parts_bytes = 0
             self._in_fragments = False
             self._session.receive(message, now_ms)
 
@@ -257,6 +295,10 @@ class Socket(WSListener):
         assert connection is not None, "a socket is settled from its opening on"
         facts = self._session.take_facts()
         if facts:
+            if self._guard is not None and self._session.hello is not None:
+                self._guard.step_aside()
+                self._guard = None
+                self._strangers.left(self)
             connection.carry(facts)
         while True:
             if connection.calls_wait and not self._is_full:

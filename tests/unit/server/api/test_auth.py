@@ -184,7 +184,7 @@ def test_a_refusal_is_logged_without_the_credential(
 ) -> None:
     async def ask(api: Api) -> Answer:
         headers = {} if authorization is None else {"Authorization": authorization}
-        return await api.request("POST" if path.startswith("/e/") else "GET", path, **headers)
+        return await api.request("POST" if path.startswith("/e/") else "GET", path, None, **headers)
 
     @on_loop
     async def check() -> None:

@@ -143,6 +143,24 @@ def test_a_store_that_fails_is_a_503_that_asks_to_come_again(path: str) -> None:
     check()
 
 
+@pytest.mark.parametrize("error", [RuntimeError("ours"), Retryable("the store's")])
+def test_what_is_logged_of_a_failure_has_no_event_key(
+    error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    @on_loop
+    async def check() -> None:
+        async with open_api() as api:
+            break_reads(api, error)
+            answer = await api.post("/e/the-key", b'{"name":"a"}')
+            assert answer.status in (500, 503)
+
+    with caplog.at_level(logging.DEBUG):
+        check()
+    logged = [repr(record.__dict__) for record in caplog.records]
+    assert any("/e/..." in line for line in logged)
+    assert not any("the-key" in line for line in logged)
+
+
 def break_reads(api: Any, error: Exception) -> None:
     """Let everything that this API asks of the runtime's store fail."""
 

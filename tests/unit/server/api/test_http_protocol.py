@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from uvicorn.protocols.http.flow_control import FlowControl
 
 from stepwell.server.api.http_protocol import HEAD_BYTES_MAX, BoundedHttp
 from tests.unit.server.api.bench import open_api
 from tests.unit.server.loop import on_loop
+
+if TYPE_CHECKING:
+    from tests.unit.server.api.bench import Api
 
 LINE = b"GET /health HTTP/1.1\r\nHost: a\r\n"
 
@@ -80,3 +85,90 @@ async def test_requests_in_one_packet_are_answered_in_turn() -> None:
     async with open_api() as api:
         answer = await api.raw((LINE + b"\r\n") * 2 + LINE + b"Connection: close\r\n\r\n")
         assert answer.count(b"HTTP/1.1 200 ") == 3
+
+
+@on_loop
+async def test_a_body_is_not_counted_as_the_next_requests_head() -> None:
+    async with open_api() as api:
+        reader, writer = await asyncio.open_connection("127.0.0.1", api.port)
+        writer.write(event(2 * HEAD_BYTES_MAX) + LINE)
+        assert (await reader.readuntil(b"}")).startswith(b"HTTP/1.1 200 ")
+        writer.write(b"Connection: close\r\n\r\n")
+        assert (await reader.read()).startswith(b"HTTP/1.1 200 ")
+        writer.close()
+
+
+@on_loop
+async def test_many_requests_in_one_packet_are_no_large_head() -> None:
+    async with open_api() as api:
+        count = HEAD_BYTES_MAX // len(LINE) + 10
+        answer = await api.raw((LINE + b"\r\n") * count + LINE, b"Connection: close\r\n\r\n")
+        assert answer.count(b"HTTP/1.1 200 ") == count + 1
+
+
+class HeldStore:
+    """Lets a POST wait for its answer."""
+
+    def __init__(self, api: Api) -> None:
+        self.asked, self.answered = asyncio.Event(), asyncio.Event()
+        receive = api.runtime.receive_events
+
+        async def held(*args: Any) -> list[str]:
+            self.asked.set()
+            await self.answered.wait()
+            return await receive(*args)
+
+        api.runtime.receive_events = held  # type: ignore[assignment, method-assign]
+
+
+@pytest.mark.usefixtures("hasty")
+@on_loop
+async def test_a_slow_answer_is_not_the_next_requests_408() -> None:
+    async with open_api() as api:
+        store = HeldStore(api)
+        reader, writer = await asyncio.open_connection("127.0.0.1", api.port)
+        writer.write(event(10) + LINE)
+        await store.asked.wait()
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.1):  # twice the time of a head
+                await reader.read(1)
+        store.answered.set()
+        assert (await reader.readuntil(b"}")).startswith(b"HTTP/1.1 200 ")
+        assert (await reader.read()).startswith(b"HTTP/1.1 408 ")  # its time ran from then on
+        writer.close()
+
+
+def test_a_large_head_is_refused_after_the_answer_that_is_owed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    paused = asyncio.Event()
+    pause_reading = FlowControl.pause_reading
+
+    def pause(flow: FlowControl) -> None:
+        paused.set()
+        pause_reading(flow)
+
+    monkeypatch.setattr(FlowControl, "pause_reading", pause)
+
+    @on_loop
+    async def check() -> None:
+        async with open_api() as api:
+            store = HeldStore(api)
+            reader, writer = await asyncio.open_connection("127.0.0.1", api.port)
+            writer.write(event(10) + LINE)
+            await store.asked.wait()
+            assert not paused.is_set()
+            writer.write(b"X: " + b"y" * 2 * HEAD_BYTES_MAX)
+            await paused.wait()
+            store.answered.set()
+            assert (await reader.readuntil(b"}")).startswith(b"HTTP/1.1 200 ")
+            assert (await reader.readuntil(b"\r\n")).startswith(b"HTTP/1.1 431 ")
+            writer.close()
+
+    check()
+
+
+def event(size: int) -> bytes:
+    """A POST of one event with so many bytes of data."""
+    body = b'{"name":"a","data":{"x":"' + b"y" * size + b'"}}'
+    return b"POST /e/x HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % len(body) + body

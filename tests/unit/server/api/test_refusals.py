@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import pytest
 
-from stepwell.server.api.refusals import INTERVAL_MS, PATH_CHARS_MAX, RefusalLog
-
-if TYPE_CHECKING:
-    import pytest
+from stepwell.server.api.refusals import INTERVAL_MS, PATH_CHARS_MAX, RefusalLog, loggable_path
 
 
 def test_a_flood_is_one_line_a_second_and_what_came_between_is_counted(
@@ -30,3 +27,22 @@ def test_a_path_cannot_write_lines_of_its_own(caplog: pytest.LogCaptureFixture) 
     assert record.__dict__["path"].startswith("/a%0AERROR%20b%3Fx")
     assert len(record.__dict__["path"]) == PATH_CHARS_MAX
     assert record.__dict__["remote"] == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("path", "logged"),
+    [
+        ("/e/the-key", "/e/..."),
+        ("/e/the-key/", "/e/..."),
+        ("/prefix/e/the-key/e/more", "/prefix/e/..."),
+        ("/e/", "/e/..."),
+        ("/v1/events", "/v1/events"),
+        ("/edge", "/edge"),
+    ],
+)
+def test_an_event_key_is_in_no_log(
+    path: str, logged: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert loggable_path(path) == logged
+    RefusalLog(lambda: 1).refused(path=path, client=None, reason="r")
+    assert caplog.records[0].__dict__["path"] == logged

@@ -10,7 +10,7 @@ from stepwell.server.gateway.facts import Acked, Gone, Heartbeat, Paused, Replie
 from stepwell.server.gateway.session import Phase, Session, SessionConfig
 from stepwell.server.workers import WorkerBook, WorkerStatus
 from stepwell.wire.connect import ConnectMessage, Kind
-from tests.unit.server.gateway.messages import CONNECTION_ID, connect, made
+from tests.unit.server.gateway.messages import CONNECTION_ID, REQUEST_ID, connect, extend, made
 from tests.unit.server.gateway.test_registration import Desk
 from tests.unit.server.loop import on_loop
 
@@ -216,8 +216,25 @@ async def test_a_worker_whose_socket_ended_during_the_sync_is_dismissed() -> Non
     line.connection.ended()
     await line.work.pop()  # type: ignore[misc]
     line.settle()
-    assert line.runtime.named("attach") == line.runtime.named("gone") == []
+    assert line.runtime.named("attach") == []
+    assert line.runtime.named("gone") == [CONNECTION_ID]
     assert line.versions_changes == 1
+
+
+@on_loop
+async def test_a_worker_that_was_never_ready_is_gone_too() -> None:
+    line = Line()
+    line.session.receive(connect(worker_manual_readiness_ack=True), line.clock.now_ms())
+    line.settle()
+    await line.work.pop()  # type: ignore[misc]
+    lease_id = line.runtime.lease(REQUEST_ID)
+    line.session.receive(extend(lease_id), line.clock.now_ms())
+    line.session.lost()
+    line.settle()
+    assert line.runtime.asked[1:] == [
+        ("extend", (CONNECTION_ID, REQUEST_ID)),
+        ("gone", CONNECTION_ID),
+    ]
 
 
 @on_loop

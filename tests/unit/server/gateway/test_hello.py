@@ -10,6 +10,7 @@ from stepwell.errors import WireError
 from stepwell.server.gateway.hello import (
     APPS_PER_CONNECTION_MAX,
     AUTHENTICATION_FAILED,
+    FIELDS_MAX,
     INVALID_PAYLOAD,
     TOO_MANY_APPS,
     read_hello,
@@ -89,3 +90,40 @@ def test_one_app_more_than_allowed_is_too_many() -> None:
     apps = [app(f"app{number}") for number in range(APPS_PER_CONNECTION_MAX)]
     assert len(read_hello(hello(*apps).SerializeToString(), authenticate).apps) == 10
     assert refusal(hello(*apps, app("last"))) == TOO_MANY_APPS
+
+
+EMPTY_APP = b"\x2a\x00"
+
+
+def test_more_fields_than_any_worker_has_are_refused_before_they_are_read() -> None:
+    # Before the token is looked at, although it is wrong.
+    message = hello(session_token="forged").SerializeToString()
+    for count, code in ((10, AUTHENTICATION_FAILED), (FIELDS_MAX, INVALID_PAYLOAD)):
+        with pytest.raises(WireError) as caught:
+            read_hello(message + EMPTY_APP * count, authenticate)
+        assert caught.value.code == code
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        b"\xa8\x06\x96\x01",  # field 101: a number of two bytes
+        b"\xa9\x06" + b"\xff" * 8,
+        b"\xaa\x06\x80\x01" + EMPTY_APP * 64,  # what is inside a field is not counted
+        b"\xab\x06" + EMPTY_APP + b"\xac\x06",
+        b"\xad\x06" + b"\xff" * 4,
+    ],
+)
+def test_fields_of_any_kind_are_counted_and_passed_over(field: bytes) -> None:
+    message = hello().SerializeToString()
+    assert read_hello(message + field * 100, authenticate).instance_id == "box-7"
+    with pytest.raises(WireError) as caught:
+        read_hello(message + field * FIELDS_MAX, authenticate)
+    assert "fields" in caught.value.message
+
+
+@pytest.mark.parametrize("end", [b"\x80", b"\x2a\xff", b"\x80" * 20, b"\x29\x00", b"\x2a\x05a"])
+def test_a_field_that_is_cut_off_is_left_to_the_decoder(end: bytes) -> None:
+    with pytest.raises(WireError) as caught:
+        read_hello(hello().SerializeToString() + end, authenticate)
+    assert "not decodable" in caught.value.message

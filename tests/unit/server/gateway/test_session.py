@@ -29,7 +29,9 @@ from stepwell.server.gateway.session import (
     DRAIN_IDLE_MS,
     HELD_BYTES_MAX,
     HELD_MESSAGES_MAX,
+    HELLO_BYTES_MAX,
     HELLO_WAIT_MS,
+    MESSAGE_BYTES_MAX,
     Phase,
     Session,
     SessionConfig,
@@ -234,6 +236,46 @@ def test_a_bad_hello_is_refused_with_its_reason(message: bytes, reason: str) -> 
     story = fresh()
     story.send(message)
     assert story.close() == Close(code=1008, reason=reason)
+
+
+def test_a_first_message_may_have_less_bytes_than_later_ones() -> None:
+    hello = connect()
+    room = HELLO_BYTES_MAX - len(hello)
+    story = fresh()
+    assert story.session.message_bytes_max == HELLO_BYTES_MAX
+    story.send(reply(body=b"x" * (HELLO_BYTES_MAX - 100)))  # skipped, and nothing else
+    # Field 100 of the envelope, which nobody knows: the message is right but for its size.
+    story.send(hello + b"\xa2\x06" + varint(room - 6) + b"x" * (room - 6))
+    assert [type(fact) for fact in story.facts()] == [SyncWanted]
+    assert story.session.message_bytes_max == MESSAGE_BYTES_MAX
+    story = fresh()
+    story.send(hello + b"\xa2\x06" + varint(room - 5) + b"x" * (room - 5))
+    assert story.close() == Close(code=1009, reason=f"read limited at {HELLO_BYTES_MAX + 1} bytes")
+    assert story.facts() == [Gone(reason="MESSAGE_TOO_LARGE")]
+
+
+def varint(number: int) -> bytes:
+    """In four bytes, as a size of megabytes has."""
+    return bytes(number >> shift & 0x7F | (0x80 if shift < 21 else 0) for shift in (0, 7, 14, 21))
+
+
+def test_a_stranger_that_makes_room_is_ended_at_once_with_a_reason_to_come_back() -> None:
+    story = fresh()
+    story.session.make_room(story.now_ms)
+    output = story.output()
+    assert output is not None
+    assert output.close == Close(code=1008, reason="connect_internal_error")
+    assert output.end
+
+
+def test_a_stranger_that_is_being_refused_makes_room_too() -> None:
+    story = fresh()
+    story.send(HEARTBEAT)
+    assert story.close() == Close(code=1008, reason="connect_worker_hello_invalid_msg")
+    story.session.make_room(story.now_ms)
+    output = story.output()
+    assert output is not None
+    assert (output.close, output.end) == (None, True)
 
 
 def test_a_silent_socket_is_closed_after_five_seconds() -> None:  # 11

@@ -26,7 +26,7 @@ RETRIES_DEFAULT = 4
 
 
 def run_object(run: RunRecord, context: Context, *, with_output: bool) -> dict[str, Any]:
-    """FunctionRun."""
+    """FunctionRun. `waiting` and `function.isArchived` are additions of ours."""
     function = context.runtime.catalog.by_no(run.function_no)
     event = context.reader.event(run.event_id)
     duration_ms = None
@@ -44,12 +44,22 @@ def run_object(run: RunRecord, context: Context, *, with_output: bool) -> dict[s
         ),
     }
     if function is not None:
-        shown["function"] = {
-            "id": function.function_id,
-            "name": function.config.name,
-            "slug": bare_id(function),
-        }
+        shown["function"] = without_empty(
+            {
+                "id": function.function_id,
+                "name": function.config.name,
+                "slug": bare_id(function),
+                "isArchived": function.archived_at_ms is not None or None,
+            }
+        )
         shown["app"] = {"id": function.app_name}
+    waiting = None
+    if not run.status.is_over:
+        waiting = context.runtime.waiting(run.run_id, run.function_no)
+    if waiting is not None:
+        shown["waiting"] = without_empty(
+            {"reason": waiting.reason, "until": iso(waiting.until_ms), "text": waiting.text}
+        )
     if with_output:
         shown["output"] = _output(run.output)
     return without_empty(shown)

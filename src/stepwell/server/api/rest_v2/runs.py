@@ -132,7 +132,7 @@ class RunReads:
         return run
 
     def _function_nos(self, query: QueryParams) -> list[int] | None:
-        """The functions that `appId` and `functionId` name; None means all."""
+        """The functions that `appId` and `functionId` name, archived ones too; None means all."""
         apps = query.getlist("appId")
         wanted = query.getlist("functionId")
         if wanted and not apps:
@@ -141,7 +141,7 @@ class RunReads:
             return None
         return [
             entry.no
-            for entry in self._context.runtime.catalog.functions
+            for entry in self._context.runtime.catalog.all_functions
             if entry.app_name in apps
             and (not wanted or any(matches(entry, name) for name in wanted))
         ]
