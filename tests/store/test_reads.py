@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
-from stepwell.engine.rows import PutEvent, PutRun, RunStatus
+from stepwell.engine.rows import PutEvent, PutRun, RunStatus, UpdateRun
+from stepwell.store.interface import LISTED_OUTPUT_BYTES_MAX
 from stepwell.store.sqlite.reader import MERGE_ROWS
 from stepwell.wire.ids import EventId, RunId, ulid_bytes
 
@@ -239,3 +240,35 @@ def test_steps_are_in_order_of_position(store: Store, reader: Reader, story: Sto
     for position in (3, 0, 2, 1):
         store.commit([story.step(run_id, position)])
     assert [step.position for step in reader.steps(run_id)] == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("over", [0, 1])
+def test_lists_leave_out_a_large_output_and_the_run_itself_has_it(
+    store: Store, reader: Reader, story: Story, over: int
+) -> None:
+    run_id, writes = story.intake()
+    store.commit(writes)
+    output = b"1" * (LISTED_OUTPUT_BYTES_MAX + over)
+    store.commit(
+        [
+            UpdateRun(
+                run_id=run_id,
+                status=RunStatus.COMPLETED,
+                started_at_ms=story.now_ms,
+                ended_at_ms=story.now_ms,
+                output=output,
+            )
+        ]
+    )
+    listed = None if over else output
+    asked: list[dict[str, Any]] = [
+        {},
+        {"newest_first": False},
+        {"statuses": [RunStatus.COMPLETED]},
+        {"function_nos": [1]},
+    ]
+    for filters in asked:
+        assert [run.output for run in reader.runs(**filters, limit=10)] == [listed]
+    found = reader.run(run_id)
+    assert found is not None
+    assert found.output == output

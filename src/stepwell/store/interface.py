@@ -124,6 +124,10 @@ class Store(Protocol):
         ...
 
 
+LISTED_OUTPUT_BYTES_MAX = 65_536
+"""A list of a hundred runs with outputs of up to 8 MiB would be most of a gigabyte."""
+
+
 class EventRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A stored event. A lifecycle event has `source_run` and empty `data`."""
 
@@ -219,7 +223,8 @@ class Reader(Protocol):
         """Runs by id; `before` and `after` are exclusive; no statuses means all.
 
         A run was queued at the time in its id: from `queued_from_ms` on, and before
-        `queued_until_ms`. `function_nos` that are empty find nothing.
+        `queued_until_ms`. `function_nos` that are empty find nothing. An output of more than
+        `LISTED_OUTPUT_BYTES_MAX` is left out (None): `run` gives it.
         """
         ...
 

@@ -10,6 +10,8 @@ import threading
 from bisect import bisect_left, bisect_right, insort
 from typing import TYPE_CHECKING, TypeAlias, TypeVar, assert_never
 
+import msgspec
+
 from stepwell.engine.rows import (
     DeleteLive,
     PutApp,
@@ -26,7 +28,13 @@ from stepwell.engine.rows import (
     StepRef,
     UpdateRun,
 )
-from stepwell.store.interface import EventRecord, HistoryRecord, RunRecord, StepRecord
+from stepwell.store.interface import (
+    LISTED_OUTPUT_BYTES_MAX,
+    EventRecord,
+    HistoryRecord,
+    RunRecord,
+    StepRecord,
+)
 from stepwell.wire.ids import EventId, RunId, ulid_ms
 
 if TYPE_CHECKING:
@@ -196,7 +204,7 @@ class MemoryReader:
                 if statuses and run.status not in statuses:
                     continue
                 if function_nos is None or run.function_no in function_nos:
-                    found.append(run)
+                    found.append(_listed(run))
         return found
 
     def steps(self, run_id: RunId) -> list[StepRecord]:
@@ -409,3 +417,10 @@ def _slice(
         end = min(end, bisect_left(ids, until_ms, key=ulid_ms))
     indexes = range(start, end)
     return (ids[index] for index in (reversed(indexes) if newest_first else indexes))
+
+
+def _listed(run: RunRecord) -> RunRecord:
+    """A run as lists show it: without a large output."""
+    if run.output is None or len(run.output) <= LISTED_OUTPUT_BYTES_MAX:
+        return run
+    return msgspec.structs.replace(run, output=None)

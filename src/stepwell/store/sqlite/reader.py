@@ -101,7 +101,7 @@ class SqliteReader:
                 for status in sorted(set(statuses or RunStatus))
             ]
             ids = islice(heapq.merge(*ranges, reverse=newest_first), limit)
-            return [_run_record(row) for run_id in ids for row in self._query("run", run_id)]
+            return [_run_record(row) for run_id in ids for row in self._query("run_listed", run_id)]
 
     def steps(self, run_id: RunId) -> list[StepRecord]:
         queued_at_ms = ulid_ms(run_id)

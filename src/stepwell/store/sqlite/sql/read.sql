@@ -50,16 +50,25 @@ SELECT
     run_id, function_no, event_id, status, started_after_ms, ended_after_ms, output
 FROM run WHERE run_id = ?1;
 
--- name: runs_newest
--- Runs between two ids, newest first.
+-- name: run_listed
+-- One run of a list, a large output left out.
 SELECT
-    run_id, function_no, event_id, status, started_after_ms, ended_after_ms, output
+    run_id, function_no, event_id, status, started_after_ms, ended_after_ms,
+    iif(length(output) > 65536, NULL, output)
+FROM run WHERE run_id = ?1;
+
+-- name: runs_newest
+-- Runs between two ids, newest first, large outputs left out.
+SELECT
+    run_id, function_no, event_id, status, started_after_ms, ended_after_ms,
+    iif(length(output) > 65536, NULL, output)
 FROM run WHERE run_id >= ?1 AND run_id < ?2 ORDER BY run_id DESC LIMIT ?3;
 
 -- name: runs_oldest
--- Runs between two ids, oldest first.
+-- Runs between two ids, oldest first, large outputs left out.
 SELECT
-    run_id, function_no, event_id, status, started_after_ms, ended_after_ms, output
+    run_id, function_no, event_id, status, started_after_ms, ended_after_ms,
+    iif(length(output) > 65536, NULL, output)
 FROM run WHERE run_id >= ?1 AND run_id < ?2 ORDER BY run_id LIMIT ?3;
 
 -- name: run_ids_newest
