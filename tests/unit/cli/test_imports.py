@@ -61,3 +61,40 @@ def test_the_help_of_the_servers_does_not_import_a_server(command: str, tmp_path
     names = loaded([command, "--help"], tmp_path)
     assert "stepwell.server.app" not in names
     assert not {"uvicorn", "starlette", "apsw", "rich"} & names
+
+
+NOT_AT_START = (
+    "aiohttp", "grpc", "h11", "httpx", "hypothesis", "jinja2", "lark", "pydantic", "rich",
+    "sqlite3", "starlette.templating", "starlette.testclient", "stepwell.client",
+    "stepwell.connect", "stepwell.execution", "unittest", "watchfiles", "websockets", "wsproto",
+    "yaml",
+)  # fmt: skip
+"""A start with them would take longer and hold more memory; none of them is needed by then."""
+
+
+def test_a_server_does_not_import_what_it_does_not_need_to_start(tmp_path: Path) -> None:
+    probe = """
+import asyncio, json, sys
+from pathlib import Path
+import stepwell.cli.serving
+from stepwell.server.app import Server
+from stepwell.server.settings import Settings
+
+async def start():
+    async with Server(Settings(data_dir=Path("data"), port=0, connect_gateway_port=0)):
+        pass
+
+asyncio.run(start())
+print(json.dumps(sorted(sys.modules)))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", probe],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=True,
+    )
+    names = msgspec.json.decode(done.stdout.splitlines()[-1], type=set[str])
+    assert "stepwell.server.app" in names
+    assert names & set(NOT_AT_START) == set()
