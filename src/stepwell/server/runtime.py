@@ -1,56 +1,31 @@
-"""The shell round the partition: gathers inputs, commits what they decide, then tells.
+"""What the API and the gateway ask of the engine: the face of the partition.
 
-While a commit is on disk, inputs gather; then all of them are decided on in one turn and committed
-together. Nothing is decided while a commit is out, so the partition never is more than one commit
-ahead of the rows, and a failed commit costs one thing only: the partition is built again from
-rows, and whoever waited for the commit hears `StoreError` and may come again.
-
-Everything here runs on one event loop's thread.
+Everything here runs on one event loop's thread; how inputs become commits is in `turns`.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import traceback
 import uuid
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from stepwell.engine.catalog import Catalog, FunctionEntry
-from stepwell.engine.effects import (
-    AppRegistered,
-    EventsAccepted,
-    ReportTaken,
-)
-from stepwell.engine.inputs import (
-    AppSynced,
-    ArrivedEvent,
-    CallReported,
-    EventsReceived,
-    RunPoisoned,
-    WorkerAttached,
-    WorkerDetached,
-    WorkerGone,
-)
-from stepwell.engine.partition import Partition
-from stepwell.engine.rows import PutQuarantine
+from stepwell.engine.effects import AppRegistered, EventsAccepted, ReportTaken
+from stepwell.engine.inputs import AppSynced, CallReported, WorkerDetached, WorkerGone
 from stepwell.engine.waiting import Waiting
-from stepwell.errors import LimitExceeded, StepwellError, StoreError, WireError
-from stepwell.server.deliveries import Deliveries
-from stepwell.server.inbox import Inbox, Item, Sent
-from stepwell.server.loading import load_partition, load_wanted
-from stepwell.server.payloads import Payloads
+from stepwell.errors import LimitExceeded, StepwellError, WireError
+from stepwell.server.inbox import Sent
+from stepwell.server.turns import Clock, Turns
 from stepwell.server.worker_port import Attached, MakeCall, WorkerPort, attached_input
 from stepwell.wire.events import NewEvent, seeded_event_id
-from stepwell.wire.ids import EventId, RequestId, parse_ulid, ulid_ms, ulid_text
+from stepwell.wire.ids import EventId, RequestId, parse_ulid, ulid_text
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable, Sequence
 
-    from stepwell.engine.effects import Transition
-    from stepwell.engine.inputs import Input
     from stepwell.engine.turn import EngineConfig
     from stepwell.store.committer import Committer
     from stepwell.store.interface import Reader, Store
@@ -74,25 +49,6 @@ _log = logging.getLogger(__name__)
 RUNS_PER_REQUEST_MAX = 50_000
 """Runs that the events of one request may start: they are one commit."""
 
-ISOLATED_MAX = 1_000
-"""Runs that are given up in one go, if so many are broken; the others follow."""
-
-HOUSEKEEPING_S = 30.0
-DEDUPS_PER_ROUND = 5_000
-"""Every round deletes what has expired, so much at a time, and looks for stranded runs."""
-
-RETRY_FIRST_S = 0.05
-RETRY_MAX_S = 2.0
-"""How long after a failed commit the next one is tried: twice as long each time."""
-
-
-class Clock(Protocol):
-    """Where the time comes from."""
-
-    def now_ms(self) -> int: ...
-    def take_jump_ms(self) -> int: ...
-    def advance_to(self, ms: int, /) -> None: ...
-
 
 class Registered(msgspec.Struct, frozen=True, kw_only=True):
     """A sync is in force. `modified` is false if the app had this configuration already."""
@@ -102,11 +58,8 @@ class Registered(msgspec.Struct, frozen=True, kw_only=True):
     sync_id: str
 
 
-Done: TypeAlias = "Callable[[Any, StepwellError | None], None]"
-
-
 class Runtime:
-    """One embedded partition at work.
+    """One embedded partition, as the edges of the server see it.
 
     Args:
         store: Owned from here on; `close` closes it.
@@ -125,54 +78,26 @@ class Runtime:
     ) -> None:
         self.ids = ids
         self._store = store
-        self._committer = committer
-        self._config = config
         self._clock = clock
         self._loop = loop
-        self._partition = Partition(config, ids)
         self._reader = store.reader()
-        self._deliveries = Deliveries(self, Payloads(self._reader, self))
-        self._attached: dict[str, Attached] = {}
-        self._inbox = Inbox()
-        self._waiting: dict[int, Done] = {}
-        self._ticket = 0
-        self._turn_handle: asyncio.Handle | None = None
-        self._timer: asyncio.TimerHandle | None = None
-        self._timer_ms = 0
-        self._house_timer: asyncio.TimerHandle | None = None
-        self._worked = False
-        self.stranded = 0
-        """Live runs that nothing would ever wake, at the last look. Anything but 0 is a defect."""
-        self._retry_s = 0.0
-        self._is_behind = False
-        self._stopped = False
-        self._idle: asyncio.Event = asyncio.Event()
-        self._idle.set()
-
-    # --- life ---
+        self._turns = Turns(
+            store=store, committer=committer, config=config, ids=ids, clock=clock, loop=loop
+        )
 
     def start(self) -> None:
         """Build the partition from the store and go to work."""
-        latest = self._reader.runs(limit=1)
-        if latest:
-            self._clock.advance_to(ulid_ms(latest[0].run_id) + 1)
-        self._build()
-        self._keep_house()
-        self._schedule()
+        self._turns.start()
 
     async def close(self) -> None:
         """Stop deciding, finish the commit that is out, close the store."""
-        self._stopped = True
-        for handle in (self._turn_handle, self._timer, self._house_timer):
-            if handle is not None:
-                handle.cancel()
-        await self._idle.wait()
-        self._committer.close()
-        gone = StoreError("the server is stopping", code="server_stopping")
-        for ticket in list(self._waiting):
-            self.answer(ticket, None, gone)
         self._reader.close()
-        self._store.close()
+        await self._turns.close()
+
+    @property
+    def stranded(self) -> int:
+        """Live runs that nothing would ever wake, at the last look. Anything but 0 is a defect."""
+        return self._turns.stranded
 
     # --- what everyone may ask ---
 
@@ -187,16 +112,12 @@ class Runtime:
     def waiting(self, run_id: RunId, function_no: int) -> Waiting | None:
         """Why a run does not go on just now; None if it is over, or a worker is at it."""
         state = self._reader.live_state(run_id)
-        return None if state is None else self._partition.waiting(function_no, state)
+        return None if state is None else self._turns.partition.waiting(function_no, state)
 
     @property
     def catalog(self) -> Catalog:
         """Apps and functions."""
-        return self._partition.catalog
-
-    def by_no(self, no: int, /) -> FunctionEntry | None:
-        """The function with this number, of whichever partition is current."""
-        return self._partition.catalog.by_no(no)
+        return self._turns.partition.catalog
 
     # --- inputs ---
 
@@ -211,13 +132,13 @@ class Runtime:
         """
         self._check_runs(events)
         size = sum(len(event.data) + len(event.user or b"") for event in events)
-        self._inbox.check_room(size)
+        self._turns.inbox.check_room(size)
         now_ms = self.now_ms()
         if seed is None:
             ids = tuple(EventId(self.ids.ulid(now_ms)) for _ in events)
         else:
             ids = tuple(EventId(seeded_event_id(seed, n)) for n in range(1, len(events) + 1))
-        accepted = await self._ask(
+        accepted = await self._turns.ask(
             lambda ticket: Sent(
                 ticket=ticket, events=events, ids=ids, seeded=seed is not None, size=size
             )
@@ -241,21 +162,21 @@ class Runtime:
                     code="function_unsupported",
                 )
         sync_id = str(uuid.UUID(bytes=self.ids.ulid(self.now_ms())))
-        done = await self._ask(
+        done = await self._turns.ask(
             lambda ticket: AppSynced(ticket=ticket, registration=registration, sync_id=sync_id)
         )
         assert isinstance(done, AppRegistered), "a sync is answered with its ids"
         if done.modified:
             self._warn_of_disagreement(registration)
             # A worker may have been here with a function before it was registered.
-            for worker in self._attached.values():
-                self._put(attached_input(worker))
+            for worker in self._turns.attached.values():
+                self._turns.put(attached_input(worker))
         return Registered(modified=done.modified, app_id=done.app_id, sync_id=done.sync_id)
 
     def _warn_of_disagreement(self, registration: Registration) -> None:
         """The last sync of an app wins: say so when a connected worker has other functions."""
         listed = {function.slug for function in registration.functions}
-        for worker in self._attached.values():
+        for worker in self._turns.attached.values():
             slugs = {slug for app, slug in worker.functions if app == registration.app_name}
             if missing := sorted(slugs - listed):
                 _log.warning(
@@ -303,24 +224,24 @@ class Runtime:
         def answer(result: Any, error: StepwellError | None) -> None:
             done(error is None and isinstance(result, ReportTaken) and result.accepted, error)
 
-        ticket = self._new_ticket(answer)
+        ticket = self._turns.new_ticket(answer)
         if ticket is not None:
-            self._put(CallReported(ticket=ticket, request_id=fence, outcome=outcome))
+            self._turns.put(CallReported(ticket=ticket, request_id=fence, outcome=outcome))
 
     def attach(self, worker: Attached) -> None:
         """A connection became ready for calls."""
-        self._attached[worker.connection_id] = worker
-        self._put(attached_input(worker))
+        self._turns.attached[worker.connection_id] = worker
+        self._turns.put(attached_input(worker))
 
     def detach(self, connection_id: str) -> None:
         """A connection takes no more calls. Idempotent."""
-        if self._attached.pop(connection_id, None) is not None:
-            self._put(WorkerDetached(connection_id=connection_id))
+        if self._turns.attached.pop(connection_id, None) is not None:
+            self._turns.put(WorkerDetached(connection_id=connection_id))
 
     def gone(self, connection_id: str) -> None:
         """A connection is lost. Idempotent."""
-        self._attached.pop(connection_id, None)
-        self._put(WorkerGone(connection_id=connection_id))
+        self._turns.attached.pop(connection_id, None)
+        self._turns.put(WorkerGone(connection_id=connection_id))
 
     def acked(self, *, connection_id: str, request_id: str) -> None:
         """A worker took a call. One that is not known is ignored."""
@@ -330,7 +251,7 @@ class Runtime:
         except StepwellError:
             return
         # Soft state, so it needs no turn; and it must not come after a loss of the connection.
-        self._partition.ack(fence)
+        self._turns.partition.ack(fence)
 
     def extend_lease(self, *, connection_id: str, request_id: str, lease_id: bytes) -> str | None:
         """Let a call go on; returns the id of the new lease, None if the lease is lost."""
@@ -338,7 +259,7 @@ class Runtime:
             fence = RequestId(parse_ulid(request_id))
         except StepwellError:
             return None
-        new_id = self._partition.extend_lease(
+        new_id = self._turns.partition.extend_lease(
             connection_id=connection_id,
             request_id=fence,
             lease_id=lease_id,
@@ -346,12 +267,10 @@ class Runtime:
         )
         return None if new_id is None else ulid_text(new_id)
 
-    # --- turns ---
-
     def _check_runs(self, events: Sequence[NewEvent]) -> None:
         if len(events) * len(self.catalog.functions) <= RUNS_PER_REQUEST_MAX:
             return
-        runs = sum(self._partition.starts(event) for event in events)
+        runs = sum(self._turns.partition.starts(event) for event in events)
         if runs > RUNS_PER_REQUEST_MAX:
             raise LimitExceeded(
                 "the events of this request start too many runs",
@@ -360,283 +279,3 @@ class Runtime:
                 seen=runs,
                 hint="send them in several requests",
             )
-
-    async def _ask(self, make: Callable[[int], Item]) -> Any:
-        future: asyncio.Future[Any] = self._loop.create_future()
-
-        def done(result: Any, error: StepwellError | None) -> None:
-            if future.done():
-                return  # whoever waited was cancelled
-            if error is None:
-                future.set_result(result)
-            else:
-                future.set_exception(error)
-
-        ticket = self._new_ticket(done)
-        if ticket is not None:
-            self._put(make(ticket))
-        return await future
-
-    def _new_ticket(self, done: Done) -> int | None:
-        """A ticket whose answer goes to `done`; None if `done` was told that there is none."""
-        if self._stopped:
-            done(None, StoreError("the server is stopping", code="server_stopping"))
-            return None
-        try:
-            self._inbox.check_room()
-        except LimitExceeded as error:
-            done(None, error)
-            return None
-        self._ticket += 1
-        self._waiting[self._ticket] = done
-        return self._ticket
-
-    def _put(self, item: Item) -> None:
-        self._inbox.put(item)
-        if self._turn_handle is None:
-            self._schedule()
-
-    def _schedule(self) -> None:
-        """Have a turn as soon as the loop has read what else has arrived."""
-        if self._turn_handle is not None or self._stopped or self._committer.busy:
-            return
-        if self._retry_s:
-            self._turn_handle = self._loop.call_later(self._retry_s, self._turn)
-        else:
-            self._turn_handle = self._loop.call_soon(self._turn)
-
-    def _turn(self) -> None:
-        self._turn_handle = None
-        if self._committer.busy:
-            return  # housekeeping came first; its end schedules the turn again
-        now_ms = self.now_ms()
-        jumped_ms = self._clock.take_jump_ms()
-        if jumped_ms:
-            self._partition.clock_jumped(jumped_ms)
-        items = self._inbox.take_turn()
-        try:
-            if self._is_behind:
-                self._build()
-                items = [*self._known_workers(), *items]
-            load_wanted(self._store, self._partition, now_ms)
-            inputs = self._look_up(items, now_ms)
-        except StoreError as error:
-            self._failed(items, error)
-            return
-        except Exception:
-            _log.exception("cannot prepare a turn")
-            self._failed(items, StoreError("the server failed", code="internal_error"))
-            return
-        try:
-            transition = self._partition.step(inputs, now_ms)
-        except Exception:
-            _log.exception("the engine failed on a batch; going on one input at a time")
-            self._isolate(inputs, now_ms)
-            return
-        self._commit(transition, inputs)
-
-    def _commit(self, transition: Transition, inputs: Sequence[Input]) -> None:
-        if not transition.writes:
-            self._deliveries.carry_out(transition)
-            self._settle()
-            return
-        self._idle.clear()
-        self._worked = True
-
-        def done(error: StoreError | None) -> None:
-            self._idle.set()
-            if error is None:
-                self._retry_s = 0.0
-                self._deliveries.remember(transition)
-                self._deliveries.carry_out(transition)
-                self._settle()
-            elif error.code == "internal_error":  # the rows break a rule: find whose they are
-                self._isolate(inputs, self.now_ms())
-            else:
-                self._failed(inputs, error)
-
-        try:
-            self._committer.submit(transition.writes, done)
-        except Exception:
-            _log.exception("cannot submit a commit")
-            self._idle.set()
-            self._failed(inputs, StoreError("the server failed", code="internal_error"))
-
-    def _settle(self) -> None:
-        """After a turn: have the next one if there is something to do, else set the timer."""
-        if self._stopped:
-            return
-        if self._inbox or self._is_behind or self._partition.wanted_queues():
-            self._schedule()
-            return
-        wakeup_ms = self._partition.next_wakeup_ms()
-        if self._timer is not None:
-            if self._timer_ms == wakeup_ms:
-                return
-            self._timer.cancel()
-        self._timer_ms = wakeup_ms
-        delay_s = max(0, wakeup_ms - self.now_ms()) / 1000
-        self._timer = self._loop.call_later(delay_s, self._wake)
-
-    def _wake(self) -> None:
-        self._timer = None
-        self._schedule()
-
-    def _keep_house(self) -> None:
-        """Now and then: look for stranded runs, delete what expired, let the store tidy up."""
-        delay_s = HOUSEKEEPING_S
-        try:
-            if self._committer.busy:
-                delay_s = 1.0
-            else:
-                self.stranded = self._store.count_stranded()
-                if self.stranded:
-                    _log.error("runs are stranded", extra={"count": self.stranded})
-                deleted = self._store.delete_expired_dedups(
-                    now_ms=self.now_ms(), limit=DEDUPS_PER_ROUND
-                )
-                if deleted == DEDUPS_PER_ROUND:
-                    delay_s = 0.1
-                elif not self._worked:
-                    self._tidy()
-                self._worked = False
-        except StoreError as error:
-            _log.warning("cannot keep house: %s", error, extra={"code": error.code})
-        self._house_timer = self._loop.call_later(delay_s, self._keep_house)
-        self._schedule()  # should the clock have jumped, what is due is due now
-
-    def _tidy(self) -> None:
-        self._idle.clear()
-
-        def done(error: StoreError | None) -> None:
-            self._idle.set()
-            if error is not None:
-                _log.warning("cannot tidy the store: %s", error, extra={"code": error.code})
-            self._settle()
-
-        self._committer.idle(done)
-
-    def _failed(self, items: Sequence[Item], error: StoreError) -> None:
-        """A commit failed: memory is ahead of the rows. Build it again and tell who waited."""
-        self._retry_s = min(max(RETRY_FIRST_S, 2 * self._retry_s), RETRY_MAX_S)
-        _log.error("not committed: %s", error, extra={"code": error.code, "retry_s": self._retry_s})
-        self._is_behind = True
-        for item in items:
-            ticket = getattr(item, "ticket", None)
-            if ticket is not None:
-                self.answer(ticket, None, error)
-        self._schedule()
-
-    def _build(self) -> None:
-        """A partition from rows."""
-        partition = Partition(self._config, self.ids)
-        now_ms = self.now_ms()
-        load_partition(self._store, partition, now_ms)
-        self._partition = partition
-        self._is_behind = False
-
-    def _known_workers(self) -> list[WorkerAttached]:
-        """What a partition that was built anew must hear first."""
-        return [attached_input(worker) for worker in self._attached.values()]
-
-    def _look_up(self, items: Sequence[Item], now_ms: int) -> list[Input]:
-        """Give each batch of events what the store knows of them."""
-        inputs: list[Input] = []
-        here: set[EventId] = set()
-        for item in items:
-            if not isinstance(item, Sent):
-                inputs.append(item)
-                continue
-            known: set[EventId] = self._store.known_events(item.ids) if item.seeded else set()
-            arrived = []
-            for event_id, event in zip(item.ids, item.events, strict=True):
-                seen = event_id in known or event_id in here
-                here.add(event_id)
-                arrived.append(ArrivedEvent(event_id=event_id, event=event, known=seen))
-            keys = self._partition.dedup_keys(item.events)
-            started = self._store.known_dedups(keys, now_ms=now_ms) if keys else {}
-            inputs.append(
-                EventsReceived(ticket=item.ticket, events=tuple(arrived), started=started)
-            )
-        return inputs
-
-    def _isolate(self, inputs: Sequence[Input], now_ms: int) -> None:
-        """Something makes the engine raise: find it, and let the rest through.
-
-        Each input is decided on and committed by itself, on this thread, then what is due. It is
-        slow, and it never happens but for a defect of ours.
-        """
-        todo = [*self._known_workers(), *inputs]
-        try:
-            self._build()
-            while todo:
-                self._step_alone([todo[0]], now_ms)
-                del todo[0]
-            for _ in range(ISOLATED_MAX):
-                if self._step_alone([], now_ms):
-                    break
-        except Exception as error:
-            if not isinstance(error, StoreError):
-                _log.exception("cannot go on one input at a time")
-                error = StoreError("the server failed", code="internal_error")
-            self._failed(todo, error)
-            return
-        self._schedule()
-
-    def _step_alone(self, batch: list[Input], now_ms: int) -> bool:
-        """Decide on one input, or on what is due; False if its run had to be given up."""
-        try:
-            transition = self._partition.step(batch, now_ms, inputs_only=bool(batch))
-            self._store.commit(transition.writes)
-        except StoreError:
-            raise
-        except Exception:
-            _log.exception("the engine failed on one input")
-            self._quarantine(batch, now_ms)
-            return False
-        self._deliveries.remember(transition)
-        self._deliveries.carry_out(transition)
-        return True
-
-    def _quarantine(self, batch: list[Input], now_ms: int) -> None:
-        """Refuse an input that the engine cannot process, and fail its run."""
-        run_id: RunId | None = self._partition.at_work
-        row = PutQuarantine(
-            at_ms=now_ms,
-            run_id=run_id,
-            input_repr=repr(batch)[:10_000],
-            traceback=traceback.format_exc()[:20_000],
-        )
-        for item in batch:
-            ticket = getattr(item, "ticket", None)
-            if ticket is not None:
-                error = StepwellError("the engine failed on this input; it was kept for inspection")
-                self.answer(ticket, None, error)
-        if not batch and run_id is None:
-            raise AssertionError("what is due cannot be decided on, and names no run")
-        self._build()
-        self._inbox.put_first(self._known_workers())
-        self._store.commit([row])
-        if run_id is not None:
-            self._partition.load(self._store.load_runs([run_id]), now_ms)
-            poisoned = RunPoisoned(run_id=run_id, message=f"quarantined at {now_ms}")
-            transition = self._partition.step([poisoned], now_ms, inputs_only=True)
-            self._store.commit(transition.writes)
-            self._deliveries.remember(transition)
-            self._deliveries.carry_out(transition)
-
-    # --- asked by deliveries ---
-
-    def worker(self, connection_id: str, /) -> Attached | None:
-        """A connection that takes calls."""
-        return self._attached.get(connection_id)
-
-    def is_out(self, request_id: RequestId, /) -> bool:
-        """Whether a call is the current one of its job."""
-        return self._partition.is_out(request_id)
-
-    def answer(self, ticket: int, result: Any, error: StepwellError | None, /) -> None:
-        """Give an input's answer to whoever waits for it; the first one counts."""
-        done = self._waiting.pop(ticket, None)
-        if done is not None:
-            done(result, error)

@@ -429,7 +429,7 @@ def test_more_runs_than_memory_holds_all_end() -> None:
             await sync(runtime)
             for _ in range(100):
                 await send(runtime)
-            assert len(runtime._partition.runs) <= 20
+            assert len(runtime._turns.partition.runs) <= 20
             port = attach(runtime, limit=3)
             for _ in range(100):
                 call = await port.call()
@@ -550,14 +550,14 @@ def test_a_turn_that_meets_housekeeping_waits_for_it() -> None:
             port = attach(runtime)
             await send(runtime)
             call = await port.call()
-            runtime._committer._pace.in_thread = True
+            runtime._turns._committer._pace.in_thread = True
             report = asyncio.ensure_future(
                 runtime.report(request_id=call.request_id, outcome=ran("a", 1))
             )
             await asyncio.sleep(0)  # the report is in the inbox, and its turn is scheduled
             store.go_on.clear()
-            runtime._tidy()
-            runtime._turn()
+            runtime._turns._tidy()
+            runtime._turns._turn()
             assert not report.done()
             store.go_on.set()
             assert await report
