@@ -45,6 +45,14 @@ def test_commits_are_synced_into_a_log(sqlite_store: SqliteStore) -> None:
     assert connection.pragma("synchronous") == 2  # FULL
 
 
+def test_log_has_its_usual_size_from_the_start(tmp_path: Path, log: Path) -> None:
+    store = SqliteStore(tmp_path / "data", checkpoint_pages=50)
+    assert log.stat().st_size >= 50 * PAGE_BYTES
+    assert (tmp_path / "data" / DATABASE_FILE).stat().st_size < 50 * PAGE_BYTES
+    assert frames_in_use(tmp_path) < 20
+    store.close()
+
+
 def test_commits_empty_the_log_at_its_measure(tmp_path: Path, story: Story, log: Path) -> None:
     store = SqliteStore(tmp_path / "data", checkpoint_pages=50)
     for _ in range(100):

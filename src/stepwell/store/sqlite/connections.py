@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Final
 
 import apsw
@@ -26,6 +27,9 @@ BUSY_TIMEOUT_MS: Final = 1_000
 
 WRITER_CACHE_KIB: Final = 8_192  # New rows meet in few pages; the rest is the kernel's cache.
 READER_CACHE_KIB: Final = 2_048
+LOG_SPACE_CACHE_KIB: Final = 64
+
+_log = logging.getLogger(__name__)
 
 
 def open_writer(
@@ -51,9 +55,8 @@ def open_writer(
             )
         connection.pragma("synchronous", SYNCHRONOUS)
         connection.wal_autocheckpoint(checkpoint_pages)
-        # The log's file is used again from its start, not cut to nothing: a commit into space
-        # that is there already took 94 us, one that makes the file grow 160 to 200. What a burst
-        # made it grow beyond twice a checkpoint is given back.
+        # The log's file is used again from its start, not cut to nothing; see `make_log_space`.
+        # What a burst made it grow beyond twice a checkpoint is given back.
         connection.pragma("journal_size_limit", 2 * checkpoint_pages * PAGE_BYTES)
         connection.pragma("cache_size", -WRITER_CACHE_KIB)
         connection.pragma("temp_store", "MEMORY")
@@ -62,6 +65,32 @@ def open_writer(
         connection.close()
         raise
     return connection
+
+
+def make_log_space(
+    connection: apsw.Connection, path: Path, *, checkpoint_pages: int = CHECKPOINT_PAGES
+) -> None:
+    """Have the log's file reach its usual size now, not page by page under the first commits.
+
+    A commit of four pages into space that is there already takes 130 us on a fast disk, one that
+    makes the file grow 280, because the file system then has to sync more than the data.
+    A large row is written and taken back: its pages are in the log's file and nowhere else.
+    """
+    log = path.with_name(f"{path.name}-wal")
+    if log.exists() and log.stat().st_size >= checkpoint_pages * PAGE_BYTES:
+        return
+    connection.pragma("cache_size", -LOG_SPACE_CACHE_KIB)  # so the row does not stay in memory
+    try:
+        connection.execute(
+            "BEGIN IMMEDIATE; CREATE TABLE log_space (filler BLOB); "
+            f"INSERT INTO log_space VALUES (zeroblob({checkpoint_pages * PAGE_BYTES}))"
+        )
+    except apsw.FullError:
+        _log.warning("the disk is nearly full: %s has less room than usual", path)
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        connection.pragma("cache_size", -WRITER_CACHE_KIB)
 
 
 def open_reader(path: Path, *, vfs: str | None = None) -> apsw.Connection:

@@ -10,6 +10,7 @@ import apsw
 from stepwell.store.sqlite.connections import (
     BUSY_TIMEOUT_MS,
     CHECKPOINT_PAGES,
+    make_log_space,
     open_reader,
     open_writer,
 )
@@ -141,6 +142,7 @@ def _open(path: Path, vfs: str | None, checkpoint_pages: int) -> apsw.Connection
         connection = open_writer(path, vfs=vfs, checkpoint_pages=checkpoint_pages)
         try:
             migrate(connection)
+            make_log_space(connection, path, checkpoint_pages=checkpoint_pages)
         except BaseException:
             connection.close()
             raise
