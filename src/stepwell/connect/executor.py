@@ -1,8 +1,8 @@
 """Running calls: async functions on the caller's loop, sync functions on threads.
 
-The protocol thread hands calls over and gets outcomes back; a burst of either wakes the other
-side once. Reading the request and writing the outcome happen where the function runs, so the
-protocol thread stays free for leases and heartbeats.
+A call that comes on the caller's thread begins there; one that comes on the protocol's thread is
+handed over, a burst of them with one wake-up. Reading the request and writing the outcome happen
+where the function runs, so the protocol thread stays free for leases and heartbeats.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Executor:
 
     Args:
         targets: By app name and function id.
-        state: Where large state comes from; asked on the protocol thread.
+        state: Where large state comes from; asked on the protocol's loop.
         finished: Takes a call's outcome, or None if it was cancelled; called on any thread.
         caller_gone: Called when the caller's loop has ended, so that no async call can run.
     """
@@ -93,6 +93,12 @@ class Executor:
         self.thread_id: int | None = None
         """Of the thread that async functions run on."""
 
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The caller's."""
+        assert self._loop is not None, "bound before the protocol starts"
+        return self._loop
+
     def bind(self, tasks: asyncio.TaskGroup) -> None:
         """Run async functions on the current loop, as tasks of this group."""
         self._loop = asyncio.get_running_loop()
@@ -105,7 +111,11 @@ class Executor:
         self._inbox.clear()
         self._pool.stop()
 
-    # --- on the protocol thread ---
+    def begin(self) -> None:
+        """The current loop is the protocol's."""
+        self._protocol_loop = asyncio.get_running_loop()
+
+    # --- on the protocol's thread or the caller's ---
 
     def knows_app(self, app_name: str) -> bool:
         """Whether calls for this app can be answered at all."""
@@ -113,7 +123,6 @@ class Executor:
 
     def start(self, request: GatewayExecutorRequestData) -> None:
         """Run a call; `finished` will be called once for it."""
-        self._protocol_loop = asyncio.get_running_loop()
         target = self._targets[request.app_name].get(request.function_slug)
         if target is None:
             error = StepwellError(
@@ -122,6 +131,8 @@ class Executor:
                 code="function_not_found",
             )
             self._finished(request.request_id, error_outcome(error))
+        elif target.function.is_async and threading.get_ident() == self.thread_id:
+            self._begin(request, target)
         elif target.function.is_async:
             self._inbox.append((request, target))
             if not self._inbox_told:
@@ -146,9 +157,9 @@ class Executor:
         """Whether async calls run, or wait to."""
         return bool(self._running or self._inbox)
 
-    def ask(self, callback: Callable[[], None]) -> None:
-        """Have the caller's loop call something when it can."""
-        self._tell(callback)
+    def ask(self, callback: Callable[[], None]) -> bool:
+        """Have the caller's loop call something when it can; False if it has ended."""
+        return self._tell(callback)
 
     def suspect(self) -> str:
         """The async function that the caller's loop is in, and its run; or those that it may be."""
@@ -160,24 +171,28 @@ class Executor:
             names.append(f"{len(at_work) - len(names)} others")
         return " or ".join(names) or "code that is not a function's"
 
-    def _tell(self, callback: Callable[..., None], *args: str) -> None:
-        assert self._loop is not None, "bound before the protocol starts"
+    def _tell(self, callback: Callable[..., None], *args: str) -> bool:
         try:
-            self._loop.call_soon_threadsafe(callback, *args)
+            self.loop.call_soon_threadsafe(callback, *args)
         except RuntimeError:  # the loop is closed
             self._caller_gone()
+            return False
+        return True
 
     # --- on the caller's loop ---
 
     def _take_inbox(self) -> None:
         self._inbox_told = False
-        tasks, inbox = self._tasks, self._inbox
-        while inbox and tasks is not None:
-            request, target = inbox.popleft()
-            request_id = request.request_id
-            task = tasks.create_task(self._run_async(request, target))
-            self._running[request_id] = _Running(task, request)
-            task.add_done_callback(partial(self._ended, request_id))
+        while self._inbox:
+            self._begin(*self._inbox.popleft())
+
+    def _begin(self, request: GatewayExecutorRequestData, target: Target) -> None:
+        if self._tasks is None:
+            return  # the end has come
+        request_id = request.request_id
+        task = self._tasks.create_task(self._run_async(request, target))
+        self._running[request_id] = _Running(task, request)
+        task.add_done_callback(partial(self._ended, request_id))
 
     def _cancel(self, request_id: str) -> None:
         running = self._running.get(request_id)
@@ -281,7 +296,7 @@ class Executor:
     # --- state that was too large to send ---
 
     def _on_protocol_loop(self, work: Coroutine[Any, Any, Call]) -> Future[Call]:
-        assert self._protocol_loop is not None, "set when the call was started"
+        assert self._protocol_loop is not None, "set before calls come"
         return asyncio.run_coroutine_threadsafe(work, self._protocol_loop)
 
     async def _complete(self, call: Call) -> Call:

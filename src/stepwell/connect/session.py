@@ -180,6 +180,11 @@ class Session:
     def phase(self) -> Phase:
         return self._phase
 
+    @property
+    def replies_waiting(self) -> int:
+        """How many replies `take_output` has not given out."""
+        return len(self._replies)
+
     # --- the four verbs ---
 
     def receive(self, data: bytes, now_ms: int) -> None:

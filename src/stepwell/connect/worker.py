@@ -1,11 +1,13 @@
 """A worker's life on the protocol thread: always one socket that takes calls, or the next attempt.
 
 It joins the parts: `Session` and `Calls` decide, `Link` and `ConnectHttp` move bytes, `Executor`
-runs functions. A gateway that leaves is replaced before it is left (make before break); a lost one
+runs functions. Messages and outcomes may come on any thread (see `DirectLink`): the calls, the
+sessions and the current link belong to whoever holds the lock; the rest to the protocol's loop.
+
+A gateway that leaves is replaced before it is left (make before break); a lost one
 is replaced for as long as it takes. Replies and lease extensions go to whichever socket is
 current, because the server takes them on any.
 
-`request_close` and `finished` may be called on any thread; everything else happens on one loop.
 Source: docs/reference/wire/connect.md, "leases", "liveness", "drain".
 """
 
@@ -14,7 +16,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, assert_never
 from urllib.parse import urlsplit
@@ -24,16 +25,21 @@ import msgspec
 from stepwell.connect import session as facts
 from stepwell.connect.blocked import LoopWatch
 from stepwell.connect.calls import Arrival, Calls, Reply
+from stepwell.connect.dial import PlainSocket, dial
+from stepwell.connect.direct_link import DirectLink
 from stepwell.connect.hello import App, build_hello
 from stepwell.connect.http import ConnectHttp, ReplyTooLarge, ServerUnreachable
-from stepwell.connect.link import TOO_BIG, Link, dial
+from stepwell.connect.link import TOO_BIG
+from stepwell.connect.loop_link import LoopLink
 from stepwell.connect.session import Fact, Session
 from stepwell.connect.state import ConnectionState, StateCell
 from stepwell.errors import AuthError, ConfigError, StepwellError
 
 if TYPE_CHECKING:
     from stepwell.connect.backoff import Backoff
+    from stepwell.connect.dial import Opened
     from stepwell.connect.executor import Executor
+    from stepwell.connect.link import Link
     from stepwell.outcome import Outcome
     from stepwell.wire.connect import GatewayExecutorRequestData, StartResponse
 
@@ -96,10 +102,9 @@ class Worker:
         self._troubles: set[str] = set()  # failures to connect that were logged
         self._fatal: StepwellError | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal may come while it is held
         self._close_requests = 0
-        self._results: deque[tuple[str, Outcome | None]] = deque()
-        self._results_told = False
+        self._thread_id = 0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._tasks: asyncio.TaskGroup | None = None
         self._changed: asyncio.Event = asyncio.Event()
@@ -131,11 +136,22 @@ class Worker:
 
     def finished(self, request_id: str, outcome: Outcome | None) -> None:
         """A call has ended; without an outcome if it was cancelled."""
-        assert self._loop is not None, "calls come from a running worker"
-        self._results.append((request_id, outcome))
-        if not self._results_told:
-            self._results_told = True
-            _tell(self._loop, self._take_results)
+        with self._lock:
+            calls, link = self._calls, self._current
+            if outcome is None:
+                calls.dropped(request_id)
+            else:
+                payload = calls.finished(request_id, outcome)
+                if payload is not None and link is not None:
+                    link.session.reply(request_id, payload)
+                    link.kick()
+                for dropped in calls.evict():
+                    _log.warning(
+                        "too many replies wait for the server; the one to call %s is dropped, and "
+                        "the server runs that call again",
+                        dropped,
+                    )
+            self._progressed()
 
     # --- the life ---
 
@@ -147,6 +163,8 @@ class Worker:
             ConfigError: The server refused the apps, or the gateway's address is unusable.
         """
         self._executor = executor
+        executor.begin()
+        self._thread_id = threading.get_ident()
         with self._lock:
             self._loop = asyncio.get_running_loop()
         try:
@@ -163,8 +181,9 @@ class Worker:
                 keeper.cancel()
                 flusher.cancel()
                 watcher.cancel()
-                if self._current is not None:
-                    self._current.close("WORKER_SHUTDOWN")
+                with self._lock:
+                    if self._current is not None:
+                        self._current.close("WORKER_SHUTDOWN")
         finally:
             if self._timer is not None:
                 self._timer.cancel()
@@ -182,9 +201,10 @@ class Worker:
     async def _shut_down(self) -> None:
         """Finish what is in flight; heartbeats, leases and reconnects go on meanwhile."""
         self._state.move(ConnectionState.CLOSING)
-        if self._current is not None:
-            self._current.session.pause()
-            self._current.kick()
+        with self._lock:
+            if self._current is not None:
+                self._current.session.pause()
+                self._current.kick()
         calls, timing = self._calls, self._plan.timing
         await self._until(lambda: calls.running_count == 0 or self._hurrying)
         if calls.running_count:
@@ -198,7 +218,7 @@ class Worker:
         )
         if calls.waiting_count:
             await self._flush(deadline_ms=wait_ms)
-        for reply in calls.waiting():
+        for reply in self._waiting():
             _log.warning("the reply to call %s could not be delivered", reply.request_id)
 
     # --- connecting ---
@@ -257,14 +277,7 @@ class Worker:
             env=plan.env,
             max_worker_concurrency=plan.max_worker_concurrency,
         )
-        link = Link(
-            socket,
-            Session(hello, self._now_ms()),
-            connection_id=start.connection_id,
-            group=start.gateway_group,
-            on_fact=self._on_fact,
-            on_reply_left=self._on_reply_left,
-        )
+        link = self._link(socket, Session(hello, self._now_ms()), start)
         assert self._tasks is not None, "set by run()"
         self._tasks.create_task(self._serve(link), name=f"stepwell-link-{link.connection_id}")
         try:
@@ -280,6 +293,20 @@ class Worker:
             if self._current is not link:
                 link.close("WORKER_SHUTDOWN")
         return link
+
+    def _link(self, socket: Opened, session: Session, start: StartResponse) -> Link:
+        executor = self._executor
+        assert executor is not None, "set by run()"
+        common = {
+            "lock": self._lock,
+            "connection_id": start.connection_id,
+            "group": start.gateway_group,
+            "on_fact": self._on_fact,
+            "on_reply_left": self._on_reply_left,
+        }
+        if isinstance(socket, PlainSocket):
+            return DirectLink(socket, session, caller=executor, **common)
+        return LoopLink(socket, session, **common)
 
     def _endpoint(self, start: StartResponse) -> str:
         url = start.gateway_endpoint
@@ -324,20 +351,23 @@ class Worker:
         finally:
             if link.close_code == TOO_BIG and link.was_ready:
                 # It does not say which message it was. None of them may be sent for ever.
-                reply = self._calls.largest_waiting()
-                if reply is not None:
-                    self._shrink(reply)
+                with self._lock:
+                    reply = self._calls.largest_waiting()
+                    if reply is not None:
+                        self._shrink(reply)
             self._forget(link)
 
     def _forget(self, link: Link) -> None:
         """A socket is of no more use."""
-        if self._current is link:
-            self._current = None
+        with self._lock:
+            if self._current is link:
+                self._current = None
         self._changed.set()
 
     def _shrink(self, reply: Reply) -> Reply | None:
         """The server finds a reply too large: it gets an error instead, or nothing."""
-        smaller = self._calls.shrink(reply.request_id)
+        with self._lock:
+            smaller = self._calls.shrink(reply.request_id)
         _log.error(
             "the reply to call %s has %d bytes, which is more than the server takes; %s",
             reply.request_id,
@@ -409,27 +439,6 @@ class Worker:
             self._calls.reply_left(request_id, self._now_ms())
             self._arm()
 
-    def _take_results(self) -> None:
-        self._results_told = False
-        while self._results:
-            request_id, outcome = self._results.popleft()
-            if outcome is None:
-                self._calls.dropped(request_id)
-                continue
-            payload = self._calls.finished(request_id, outcome)
-            if payload is not None and self._current is not None:
-                self._current.session.reply(request_id, payload)
-        for request_id in self._calls.evict():
-            _log.warning(
-                "too many replies wait for the server; the one to call %s is dropped, and the "
-                "server runs that call again",
-                request_id,
-            )
-        if self._current is not None:
-            self._current.kick()
-        self._arm()
-        self._progressed()
-
     # --- replies without a socket ---
 
     async def _flush_when_cut_off(self) -> None:
@@ -451,7 +460,7 @@ class Worker:
         """
         try:
             async with asyncio.timeout(None if deadline_ms is None else deadline_ms / 1000):
-                for reply in self._calls.waiting():
+                for reply in self._waiting():
                     try:
                         await self._http.flush(reply.payload)
                     except ReplyTooLarge:
@@ -459,7 +468,8 @@ class Worker:
                         if smaller is None:
                             continue
                         await self._http.flush(smaller.payload)
-                    self._calls.reply_acked(reply.request_id)
+                    with self._lock:
+                        self._calls.reply_acked(reply.request_id)
         except (AuthError, ServerUnreachable, TimeoutError) as error:
             _log.debug("replies could not be flushed: %s", error)
             return False
@@ -467,13 +477,18 @@ class Worker:
             self._changed.set()
         return True
 
+    def _waiting(self) -> list[Reply]:
+        with self._lock:
+            return self._calls.waiting()
+
     def _progressed(self) -> None:
         """Calls ended or replies arrived: of interest only at the end and without a socket.
 
         Not always, because whoever waits for a change would be woken twice a call.
         """
         if self._closing or self._current is None:
-            self._changed.set()
+            assert self._loop is not None, "set by run()"
+            _tell(self._loop, self._changed.set)
 
     # --- time ---
 
@@ -488,24 +503,33 @@ class Worker:
             return
         assert self._loop is not None, "set by run()"
         when = due_ms / 1000
-        if self._timer is not None:
-            if self._timer.when() <= when:
-                return
-            self._timer.cancel()
+        timer = self._timer
+        if timer is not None and timer.when() <= when:
+            return
+        if threading.get_ident() != self._thread_id:
+            _tell(self._loop, self._armed)
+            return
+        if timer is not None:
+            timer.cancel()
         self._timer = self._loop.call_at(when, self._wake)
 
+    def _armed(self) -> None:
+        with self._lock:
+            self._arm()
+
     def _wake(self) -> None:
-        self._timer = None
-        now_ms = self._now_ms() + 1
-        extensions = self._calls.due_extensions(now_ms)
-        replies = self._calls.due_replies(now_ms)
-        if self._current is not None:
-            for extension in extensions:
-                self._current.session.extend_lease(extension)
-            for reply in replies:
-                self._current.session.reply(reply.request_id, reply.payload)
-            self._current.kick()
-        self._arm()
+        with self._lock:
+            self._timer = None
+            now_ms = self._now_ms() + 1
+            extensions = self._calls.due_extensions(now_ms)
+            replies = self._calls.due_replies(now_ms)
+            if self._current is not None:
+                for extension in extensions:
+                    self._current.session.extend_lease(extension)
+                for reply in replies:
+                    self._current.session.reply(reply.request_id, reply.payload)
+                self._current.kick()
+            self._arm()
 
     async def _until(self, true: Callable[[], bool], timeout_ms: int | None = None) -> None:
         """Wait until something is true, or for so long."""

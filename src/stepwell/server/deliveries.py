@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from stepwell.server.worker_port import Attached, WorkerPort
     from stepwell.wire.ids import RequestId
 
+CALLS_TOGETHER = 8
+"""More of a turn do not wait for its end: workers begin with these while the others are made."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -63,10 +66,14 @@ class Deliveries:
 
     def carry_out(self, transition: Transition) -> None:
         ports: dict[str, WorkerPort] = {}
+        calls = 0
         for effect in transition.effects:
             try:
                 if isinstance(effect, Dispatch):
                     self._dispatch(effect, ports)
+                    calls += 1
+                    if calls % CALLS_TOGETHER == 0:
+                        _flush(ports)
                 elif isinstance(effect, Reply):
                     self._desk.answer(effect.ticket, effect.result, None)
                 elif isinstance(effect, RunEnded):
@@ -74,8 +81,7 @@ class Deliveries:
             except Exception:
                 # What is committed is true all the same, and the other effects must not suffer.
                 _log.exception("cannot carry out %s", type(effect).__name__)
-        for port in ports.values():
-            port.flush()
+        _flush(ports)
 
     def _dispatch(self, call: Dispatch, ports: dict[str, WorkerPort]) -> None:
         worker = self._desk.worker(call.connection_id)
@@ -97,3 +103,9 @@ class Deliveries:
             # Its lease ends in time, and it is given out again. Other calls must not suffer.
             _log.exception("cannot make a call", extra={"run": ulid_text(call.run_id)})
             return None
+
+
+def _flush(ports: dict[str, WorkerPort]) -> None:
+    for port in ports.values():
+        port.flush()
+    ports.clear()

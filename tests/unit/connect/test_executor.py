@@ -68,6 +68,7 @@ class Bench:
             caller_gone=self.caller_gone.set,
         )
         self._loop = asyncio.get_running_loop()
+        self.executor.begin()
 
     async def call(self, data: GatewayExecutorRequestData) -> Outcome:
         """What one call ends with."""
@@ -283,8 +284,11 @@ async def test_call_after_the_end_does_not_run() -> None:
     bench = Bench(one_step)
     async with asyncio.TaskGroup() as tasks:
         bench.executor.bind(tasks)
-        bench.executor.start(request())
+        other = threading.Thread(target=bench.executor.start, args=(request(),))
+        other.start()
+        other.join()
         bench.executor.stop()
+        bench.executor.start(request("req-2"))
         await asyncio.sleep(0)
 
     assert bench.outcomes.empty()

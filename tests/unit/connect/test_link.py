@@ -11,16 +11,33 @@ import pytest
 from websockets.asyncio.server import serve
 from websockets.typing import Subprotocol
 
+from stepwell.connect.dial import PlainSocket, dial
 from stepwell.connect.http import ServerUnreachable
-from stepwell.connect.link import Link, dial
 from stepwell.connect.session import Fact, Over, Phase, Session
 from stepwell.wire.connect import SUBPROTOCOL, Kind
 from tests.unit.connect.gateway import Gateway
 from tests.unit.connect.loop import on_loop
+from tests.unit.connect.sockets import dial_with_help_only, link_to
 
 if TYPE_CHECKING:
+    from websockets.asyncio.client import ClientConnection
     from websockets.asyncio.server import ServerConnection
     from websockets.http11 import Request, Response
+
+
+@pytest.fixture(autouse=True, params=["direct", "loop"])
+def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Each test is run with both kinds of links."""
+    if request.param == "loop":
+        dial_with_help_only(monkeypatch)
+    return str(request.param)
+
+
+async def hang_up(socket: PlainSocket | ClientConnection) -> None:
+    if isinstance(socket, PlainSocket):
+        socket.tcp.close()
+    else:
+        await socket.close()
 
 
 def now_ms() -> int:
@@ -28,13 +45,14 @@ def now_ms() -> int:
 
 
 @on_loop
-async def test_socket_speaks_the_subprotocol_without_compression() -> None:
+async def test_socket_speaks_the_subprotocol_without_compression(kind: str) -> None:
     async with Gateway() as gateway:
         socket = await dial(gateway.gateway_url)
 
-        assert socket.subprotocol == SUBPROTOCOL
+        assert isinstance(socket, PlainSocket) is (kind == "direct")
+        assert socket.protocol.subprotocol == SUBPROTOCOL
         assert socket.protocol.extensions == []
-        await socket.close()
+        await hang_up(socket)
 
 
 @on_loop
@@ -66,20 +84,16 @@ async def test_end_of_the_socket_is_the_end_of_the_session() -> None:
     facts: list[Fact] = []
     async with Gateway() as gateway:
         session = Session(b"hello", now_ms())
-        link = Link(
-            await dial(gateway.gateway_url),
-            session,
-            connection_id="c",
-            group="g",
-            on_fact=lambda _link, fact: facts.append(fact),
-        )
-        running = asyncio.create_task(link.run())
-        peer = await gateway.accept()
-        assert not link.is_leaving
+        async with link_to(
+            gateway.gateway_url, session, on_fact=lambda _link, fact: facts.append(fact)
+        ) as opened:
+            peer = await gateway.accept()
+            assert not opened.link.is_leaving
 
-        await peer.close(1008, "connect_authentication_failed")
-        await running
+            await peer.close(1008, "connect_authentication_failed")
+            await opened.ended()
 
+    link = opened.link
     assert link.is_leaving
     assert link.close_reason == "connect_authentication_failed"
     assert session.phase is Phase.OVER
@@ -93,20 +107,16 @@ async def test_session_is_woken_when_it_wants_to_be() -> None:
     facts: list[Fact] = []
     async with Gateway() as gateway:
         session = Session(b"hello", now_ms() - 4_950)  # HELLO is due in 50 ms
-        link = Link(
-            await dial(gateway.gateway_url),
-            session,
-            connection_id="c",
-            group="g",
-            on_fact=lambda _link, fact: facts.append(fact),
-        )
-        running = asyncio.create_task(link.run())
-        peer = await gateway.accept()
+        async with link_to(
+            gateway.gateway_url, session, on_fact=lambda _link, fact: facts.append(fact)
+        ) as opened:
+            peer = await gateway.accept()
 
-        assert await peer.closed() == (4001, "UNEXPECTED")
-        await running
+            assert await peer.closed() == (4001, "UNEXPECTED")
+            await opened.ended()
 
     assert facts == [Over(reason="the gateway said nothing")]
+    link = opened.link
     link.refuse(RuntimeError("the attempt is over"))
     with pytest.raises(ServerUnreachable):
         await link.ready
@@ -121,19 +131,12 @@ async def test_message_over_the_limit_ends_the_socket() -> None:
     async with serve(flood, "127.0.0.1", 0, subprotocols=[Subprotocol(SUBPROTOCOL)]) as server:
         port = next(iter(server.sockets)).getsockname()[1]
         session = Session(b"hello", now_ms())
-        link = Link(
-            await dial(f"ws://127.0.0.1:{port}"),
-            session,
-            connection_id="c",
-            group="g",
-            on_fact=lambda _link, _fact: None,
-        )
-
-        await link.run()
+        async with link_to(f"ws://127.0.0.1:{port}", session) as opened:
+            await opened.ended()
 
     assert session.phase is Phase.OVER
     with pytest.raises(ServerUnreachable):
-        await link.ready
+        await opened.link.ready
 
 
 @pytest.mark.parametrize(
@@ -158,33 +161,33 @@ async def test_proxy_is_not_asked_for_this_machine(monkeypatch: pytest.MonkeyPat
     async with Gateway() as gateway:
         socket = await dial(gateway.gateway_url)
 
-        await socket.close()
+        await hang_up(socket)
 
 
 @on_loop
 async def test_reply_counts_as_gone_when_it_was_written() -> None:
-    ready = asyncio.Event()
     left: asyncio.Queue[str] = asyncio.Queue()
-    async with Gateway() as gateway:
-        session = Session(b"", now_ms())
-        link = Link(
-            await dial(gateway.gateway_url),
-            session,
-            connection_id="c",
-            group="g",
-            on_fact=lambda _link, _fact: ready.set(),
-            on_reply_left=lambda _link, request_id: left.put_nowait(request_id),
-        )
-        running = asyncio.create_task(link.run())
+    loop = asyncio.get_running_loop()
+    async with (
+        Gateway() as gateway,
+        link_to(
+            gateway.gateway_url,
+            Session(b"", now_ms()),
+            on_reply_left=lambda _link, key: (
+                loop.call_soon_threadsafe(left.put_nowait, key) and None
+            ),
+        ) as opened,
+    ):
         peer = await gateway.accept()
         await peer.handshake()
-        await ready.wait()
+        await opened.link.ready
 
         # The peer does not read on, so most of the second one stays here.
-        session.reply("small", b"x")
-        session.reply("large", b"x" * (14 * 2**20))
-        session.reply("behind", b"x")
-        link.kick()
+        with opened.lock:
+            opened.link.session.reply("small", b"x")
+            opened.link.session.reply("large", b"x" * (14 * 2**20))
+            opened.link.session.reply("behind", b"x")
+            opened.link.kick()
 
         assert await left.get() == "small"
         assert left.empty()
@@ -193,4 +196,4 @@ async def test_reply_counts_as_gone_when_it_was_written() -> None:
         await peer.expect(Kind.WORKER_REPLY)
         assert [await left.get(), await left.get()] == ["large", "behind"]
         await peer.close()
-        await running
+        await opened.ended()
