@@ -18,7 +18,7 @@ import msgspec
 import uvloop
 
 from benchmarks import disk, machine, progress
-from benchmarks.macro import footprint, growth, intake, limits, workloads
+from benchmarks.macro import footprint, growth, intake, limits, mixed, workloads
 from benchmarks.ours import OurSide
 from benchmarks.peers.dbos_peer import DbosPeer
 from benchmarks.peers.restate_peer import RestatePeer
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from benchmarks.plan import Plan
     from benchmarks.sides import Side
 
-SUITES = ("limits", "intake", "workloads", "footprint", "growth")
+SUITES = ("limits", "intake", "workloads", "mixed", "footprint", "growth")
 SIDES = ("stepwell", "official", "restate", "dbos")
 OTHERS_CORES_MAX = 0.1
 """More than this of the machine's time for others, and figures are not worth keeping."""
@@ -56,7 +56,7 @@ def main() -> None:
 
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="a look, in a minute and a half")
+    parser.add_argument("--quick", action="store_true", help="a look, in two minutes")
     parser.add_argument(
         "--only", nargs="+", choices=SUITES, metavar="SUITE", help=", ".join(SUITES)
     )
@@ -137,6 +137,8 @@ async def _suite(suite: str, plan: Plan, sides: Sequence[str]) -> list[Table]:
             return await intake.run(plan)
         case "workloads":
             return await workloads.run(plan, [_side(name) for name in SIDES if name in sides])
+        case "mixed":
+            return await mixed.run(plan)
         case "footprint":
             return await footprint.run(plan)
         case _:

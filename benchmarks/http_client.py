@@ -32,6 +32,11 @@ def post(port: int, path: str, body: bytes) -> bytes:
     ).encode() + body
 
 
+def get(port: int, path: str) -> bytes:
+    """A whole request without a body."""
+    return f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode()
+
+
 class HttpConnection(asyncio.Protocol):
     """One connection. `on_answer` gets the status and body of each answer, `on_lost` the end."""
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
+    from tests.faulty_disk.orders import FaultyDisk
+
 DURABILITY = "SQLite, WAL, synchronous=FULL: an answer comes after its fsync"
 OFFICIAL_PYTHON = ROOT / ".cache/official-py/bin/python"
 
@@ -38,8 +40,15 @@ class RunningServer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @contextlib.asynccontextmanager
-async def server(data: Path | None = None) -> AsyncIterator[RunningServer]:
-    """`stepwell dev` on the data directory `data`, or on an empty one; durable, as by default."""
+async def server(
+    data: Path | None = None, *more: str, disk: FaultyDisk | None = None
+) -> AsyncIterator[RunningServer]:
+    """`stepwell dev` on the data directory `data`, or on an empty one; durable, as by default.
+
+    Args:
+        more: Further options of the command line.
+        disk: What goes wrong by order; else the disk is as it is.
+    """
     with scratch() as folder:
         port = free_port()
         begun = time.perf_counter()
@@ -47,14 +56,16 @@ async def server(data: Path | None = None) -> AsyncIterator[RunningServer]:
             spawned(
                 sys.executable,
                 "-m",
-                "stepwell.cli",
+                "tests.faulty_disk" if disk else "stepwell.cli",
                 "dev",
                 f"--port={port}",
                 "--connect-gateway-port=0",
                 f"--data-dir={data or folder / 'data'}",
                 "--log-level=error",
+                *more,
                 folder=folder,
                 log="server.log",
+                environment=disk.environ if disk else None,
             ) as process,
             aiohttp.ClientSession() as http,
         ):

@@ -36,6 +36,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         repeat: Repetitions of everything that is compared, sides interleaved.
         flood_s: How long each repetition of an intake figure sends.
         limit_s: How long each repetition of a raw limit is driven.
+        mixed_s: How long each disk is under mixed load.
         start_ups: Starts of the server on an empty directory.
         footprint_runs: Runs after which the server's memory is read.
         seeds: Finished runs in each of the directories that show growth.
@@ -48,6 +49,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     repeat: int
     flood_s: float
     limit_s: float
+    mixed_s: float
     start_ups: int
     footprint_runs: int
     seeds: tuple[int, ...]
@@ -61,6 +63,7 @@ FULL = Plan(
     repeat=5,
     flood_s=4.0,
     limit_s=2.0,
+    mixed_s=10.0,
     start_ups=5,
     footprint_runs=10_000,
     seeds=(100_000, 1_000_000),
@@ -74,6 +77,7 @@ QUICK = Plan(
     repeat=2,
     flood_s=1.0,
     limit_s=0.3,
+    mixed_s=4.0,
     start_ups=2,
     footprint_runs=10_000,
     seeds=(20_000,),

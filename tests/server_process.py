@@ -46,6 +46,9 @@ def clean_environ(**more: str) -> dict[str, str]:
 class ServerProcess:
     """One `stepwell dev` or `stepwell start`; `start` returns when it answers `/ready` with 200.
 
+    Args:
+        module: Another one that takes the same arguments, such as `tests.faulty_disk`.
+
     Attributes:
         api_url: Such as `http://127.0.0.1:40123`.
         gateway_url: Such as `ws://127.0.0.1:40124/v0/connect`.
@@ -58,9 +61,10 @@ class ServerProcess:
         data_dir: Path,
         mode: str = "dev",
         environ: Mapping[str, str] | None = None,
+        module: str = "stepwell.cli",
     ) -> None:
         self._command = [
-            sys.executable, "-m", "stepwell.cli", mode,
+            sys.executable, "-m", module, mode,
             "--host", "127.0.0.1",
             "--port", "0",
             "--connect-gateway-port", "0",

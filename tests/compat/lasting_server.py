@@ -29,6 +29,7 @@ class LastingServer(ServerProcess):
         data_dir: Path,
         mode: str = "dev",
         environ: Mapping[str, str] | None = None,
+        module: str = "stepwell.cli",
     ) -> None:
         self.data_dir = data_dir
         super().__init__(
@@ -38,6 +39,7 @@ class LastingServer(ServerProcess):
             data_dir=data_dir,
             mode=mode,
             environ=environ,
+            module=module,
         )  # fmt: skip
 
 

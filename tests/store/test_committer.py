@@ -14,6 +14,8 @@ from stepwell.store.committer import (
     HOLD_FIRST_S,
     HOLD_MAX_S,
     SLOW_S,
+    STALL_S,
+    STALLS_WITHIN_S,
     THREAD_NAME,
     WINDOW_COMMITS,
     Committer,
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
 FAST_S = SLOW_S / 4
 TOO_SLOW_S = SLOW_S * 2
+STALLED_S = STALL_S * 2
 
 
 class Disk(MemoryStore):
@@ -338,7 +341,7 @@ class Commits:
 def test_one_slow_commit_in_a_hundred_is_let_pass() -> None:
     commits = Commits()
     for _ in range(10):
-        commits.make(1, 10 * SLOW_S)
+        commits.make(1, STALL_S)
         commits.make(WINDOW_COMMITS - 1, FAST_S)
     assert not commits.pace.in_thread
 
@@ -349,6 +352,45 @@ def test_two_slow_commits_in_a_hundred_leave_the_loop() -> None:
     commits.make(WINDOW_COMMITS - 2, FAST_S)
     commits.make(1, TOO_SLOW_S)
     assert commits.pace.in_thread
+
+
+def test_second_stall_in_a_short_time_leaves_the_loop_however_many_were_fast_between() -> None:
+    commits = Commits()
+    commits.make(1, STALLED_S)
+    commits.make(WINDOW_COMMITS * 5, FAST_S)
+    assert not commits.pace.in_thread
+    commits.make(1, STALLED_S)
+    assert commits.pace.in_thread
+
+
+def test_rare_stalls_are_let_pass() -> None:
+    commits = Commits()
+    for _ in range(10):
+        commits.make(1, STALLED_S, pause_s=STALLS_WITHIN_S)
+        commits.make(WINDOW_COMMITS, FAST_S)
+    assert not commits.pace.in_thread
+
+
+def test_one_stall_ends_a_trial() -> None:
+    commits = Commits()
+    commits.make(2, STALLED_S)
+    commits.make(2, FAST_S, pause_s=HOLD_FIRST_S)
+    assert commits.pace.in_thread  # a stall of the disk shows itself but now and then
+    commits.make(1, FAST_S, pause_s=STALLS_WITHIN_S)
+    assert not commits.pace.in_thread
+    commits.make(WINDOW_COMMITS, FAST_S, pause_s=STALLS_WITHIN_S / WINDOW_COMMITS)
+    commits.make(1, STALLED_S)
+    assert commits.pace.in_thread
+
+
+def test_disk_that_stalls_each_second_stalls_the_loop_once_a_minute() -> None:
+    commits = Commits()
+    stalls = 0
+    for _ in range(600):
+        stalls += not commits.pace.in_thread
+        commits.make(1, STALLED_S)
+        commits.make(9, FAST_S, pause_s=0.1)
+    assert 600 / HOLD_MAX_S <= stalls <= 600 / HOLD_MAX_S + 4
 
 
 def test_commits_that_are_all_slow_stay_in_the_thread() -> None:

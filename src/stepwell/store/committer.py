@@ -36,10 +36,17 @@ WINDOW_COMMITS: Final = 100
 SLOW_COMMITS: Final = 2
 """So many slow ones among the last hundred: their p99 is slow. One is a checkpoint of the log."""
 
+STALL_S: Final = 0.025
+STALLS_WITHIN_S: Final = 10.0
+"""Two commits that take longer than `STALL_S` within this time are too many, however many fast ones
+lie between: with 500 commits a second, a disk that stalls once in each has a p99 that is fast, and
+yet every request and heartbeat that comes during a stall waits for its end."""
+
 HOLD_FIRST_S: Final = 2.0
 HOLD_MAX_S: Final = 60.0
 """How long commits stay in the thread before the loop is tried again. Twice as long each time that
-a trial fails within `HOLD_MAX_S`, so a disk that stalls now and then costs two stalls a minute."""
+a trial fails within `HOLD_MAX_S`: by one stall, or as any time. After a stall they stay for
+`STALLS_WITHIN_S` at least. So a disk that stalls now and then costs one stall a minute."""
 
 BUCKETS_S: Final = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0)
 """Upper bounds of the counts in `CommitStats.durations`; one more count is for what took longer."""
@@ -74,6 +81,7 @@ class Pace:
         self.moves = 0
         self._commits = 0
         self._slow: deque[int] = deque()  # numbers of the slow ones among the last hundred
+        self._stalled_s = float("-inf")
         self._since_s = 0.0
         self._hold_s = HOLD_FIRST_S
         self._quickest_s = float("inf")
@@ -85,16 +93,28 @@ class Pace:
             self._quickest_s = min(self._quickest_s, took_s)
             if now_s - self._since_s >= self._hold_s:
                 self._try_loop(now_s)
-        elif took_s > SLOW_S:
-            self._slow.append(self._commits)
-            while self._slow[0] <= self._commits - WINDOW_COMMITS:
-                self._slow.popleft()
-            if len(self._slow) >= SLOW_COMMITS:
-                self._leave_loop(now_s)
+        elif took_s > SLOW_S and self._is_too_much(took_s, now_s):
+            self._leave_loop(now_s, STALLS_WITHIN_S if took_s > STALL_S else HOLD_FIRST_S)
 
-    def _leave_loop(self, now_s: float) -> None:
-        failed_trial = self.moves > 0 and now_s - self._since_s < HOLD_MAX_S
-        self._hold_s = min(2 * self._hold_s, HOLD_MAX_S) if failed_trial else HOLD_FIRST_S
+    def _is_too_much(self, took_s: float, now_s: float) -> bool:
+        """Whether a slow commit is the last that the loop had to wait for."""
+        self._slow.append(self._commits)
+        while self._slow[0] <= self._commits - WINDOW_COMMITS:
+            self._slow.popleft()
+        if len(self._slow) >= SLOW_COMMITS:
+            return True
+        if took_s <= STALL_S:
+            return False
+        before_s, self._stalled_s = self._stalled_s, now_s
+        return self._is_trial(now_s) or now_s - before_s < STALLS_WITHIN_S
+
+    def _is_trial(self, now_s: float) -> bool:
+        """While on the loop: whether it has had the commits back for a short time only."""
+        return self.moves > 0 and now_s - self._since_s < HOLD_MAX_S
+
+    def _leave_loop(self, now_s: float, hold_least_s: float) -> None:
+        hold_s = 2 * self._hold_s if self._is_trial(now_s) else 0.0
+        self._hold_s = min(max(hold_s, hold_least_s), HOLD_MAX_S)
         self._move(now_s)
         _log.info("commits are slow; they leave the event loop", extra={"hold_s": self._hold_s})
 
