@@ -271,10 +271,11 @@ def _counted(count: int, noun: str) -> str:
 
 def _new_loop() -> asyncio.AbstractEventLoop:
     """The protocol's own loop: uvloop where it is installed, which makes a lone call cheaper."""
+    loop: asyncio.AbstractEventLoop
     try:
         import uvloop
     except ImportError:
-        loop = asyncio.new_event_loop()
+        loop = asyncio.SelectorEventLoop()  # watches sockets, on every system
     else:
         loop = uvloop.new_event_loop()
     loop.set_default_executor(LookupThreads())

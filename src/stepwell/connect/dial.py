@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import msgspec
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.client import ClientProtocol
-from websockets.exceptions import WebSocketException
+from websockets.exceptions import InvalidStatus, WebSocketException
 from websockets.proxy import get_proxy
 from websockets.typing import Subprotocol
 from websockets.uri import parse_uri
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 DIAL_TIMEOUT_S = 10.0
 READ_BYTES = 64 * 2**10
+REDIRECTS = (301, 302, 303, 307, 308)
 
 SUBPROTOCOLS = [Subprotocol(SUBPROTOCOL)]
 
@@ -54,7 +55,11 @@ async def dial(url: str) -> Opened:
             uri = parse_uri(url)
             is_here = is_loopback(urlsplit(url).hostname or "")
             if not uri.secure and (is_here or get_proxy(uri) is None):
-                return await _dial_plain(uri)
+                try:
+                    return await _dial_plain(uri)
+                except InvalidStatus as refused:
+                    if refused.response.status_code not in REDIRECTS:  # to TLS, mostly
+                        raise
             return await _dial_with_help(url, proxied=not is_here)
     # ValueError: a host or port that cannot be one; the server may have made it up.
     except (OSError, WebSocketException, TimeoutError, ValueError) as error:

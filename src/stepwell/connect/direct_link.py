@@ -79,17 +79,16 @@ class DirectLink(Link):
         self._looks_seen = -1
         self._is_over = False
         self._over = asyncio.Event()
-        self._held = _Held(self._lock, self._fail)
+        self._reported = _Reported(self._fail)
         self._failure: BaseException | None = None
+        self._reads_here = True  # on the protocol's thread
         self._guard_timer: asyncio.TimerHandle | None = None
 
     async def run(self) -> None:
         try:
             with self._lock:
-                for frame in self._early:
-                    self._take(frame)
                 self._loop.add_reader(self._tcp, self._readable)
-                self.kick()
+                self._came(self._early)
             # Not before: what the handshake leads to happens on this thread, before any call.
             self.ready.add_done_callback(self._offer)
             await self._over.wait()
@@ -113,7 +112,7 @@ class DirectLink(Link):
             raise self._failure
 
     def kick(self) -> None:
-        with self._held:
+        with self._lock, self._reported:
             self._kick()
 
     def _kick(self) -> None:
@@ -138,21 +137,28 @@ class DirectLink(Link):
 
     def _offer(self, _ready: asyncio.Future[None]) -> None:
         if self.was_ready and not self._is_over:
+            self._guard_timer = self._loop.call_later(GUARD_S, self._guard)
             self._caller.ask(self._take_over)
 
     def _take_over(self) -> None:
-        """The program's loop reads from now on, if it is of a kind that can."""
-        with self._held:
-            if self._is_over or self._there is not None:
+        """The program's loop is at work, and reads from now on if it is of a kind that can."""
+        with self._lock, self._reported:
+            if self._is_over:
                 return
-            there = self._tcp.dup()  # so that each loop forgets its own before it is closed
-            try:
-                self._caller.loop.add_reader(there, self._readable)
-            except NotImplementedError:
-                there.close()
-                return
-            self._there = there
-            self._loop.call_soon_threadsafe(self._stand_back)
+            if self._there is None:
+                with suppress(NotImplementedError, OSError):  # OSError: no more files
+                    self._there = self._read_there()
+            if self._there is not None:
+                self._loop.call_soon_threadsafe(self._stand_back)
+
+    def _read_there(self) -> sockets.socket:
+        there = self._tcp.dup()  # so that each loop forgets its own before it is closed
+        try:
+            self._caller.loop.add_reader(there, self._readable)
+        except BaseException:
+            there.close()
+            raise
+        return there
 
     def _let_go(self) -> None:
         if self._there is not None:
@@ -165,40 +171,33 @@ class DirectLink(Link):
             there.close()
 
     def _stand_back(self) -> None:
-        """The program's loop is at work: the protocol's thread only looks after it."""
-        with self._held:
-            if self._is_over:
-                return
-            self._loop.remove_reader(self._tcp)
-            self._looks_seen = -1
-            if self._guard_timer is None:
-                self._guard_timer = self._loop.call_later(GUARD_S, self._guard)
+        """The protocol's thread only looks after the program's loop."""
+        with self._lock, self._reported:
+            if not self._is_over:
+                self._loop.remove_reader(self._tcp)
+                self._reads_here = False
+                self._looks_seen = -1
 
     def _guard(self) -> None:
-        with self._held:
-            self._guard_timer = None
+        with self._lock, self._reported:
             if self._is_over:
                 return
-            if not (self._will_flush or _is_readable(self._tcp)):
+            self._guard_timer = self._loop.call_later(GUARD_S, self._guard)
+            if not (self._will_flush or (not self._reads_here and _is_readable(self._tcp))):
                 self._looks_seen = -1
             elif self._looks != self._looks_seen:
                 self._looks_seen = self._looks
             else:  # it was so at the last look, and nothing has happened since
-                self._loop.add_reader(self._tcp, self._readable)
                 self._flush()
-                self._caller.ask(self._is_back)
-                return
-            self._guard_timer = self._loop.call_later(GUARD_S, self._guard)
-
-    def _is_back(self) -> None:
-        with self._held:
-            if not self._is_over:
-                self._loop.call_soon_threadsafe(self._stand_back)
+                if not self._reads_here:
+                    self._loop.add_reader(self._tcp, self._readable)
+                    self._reads_here = True
+                    self._caller.ask(self._take_over)
 
     # --- in ---
 
     def _readable(self) -> None:
-        with self._held:
+        with self._lock, self._reported:
             if self._is_over:
                 return
             self._looks += 1
@@ -214,42 +213,49 @@ class DirectLink(Link):
                 protocol.receive_data(data)
             else:
                 protocol.receive_eof()
-            for frame in protocol.events_received():
-                assert isinstance(frame, Frame), "the response was the first event"
-                self._take(frame)
-            self._kick()
-            if protocol.close_rcvd is not None:
-                self.close_code = protocol.close_rcvd.code
-                self.close_reason = protocol.close_rcvd.reason
-            if not data or protocol.close_rcvd is not None or protocol.parser_exc is not None:
-                self._flush()
+            self._came(protocol.events_received())  # type: ignore[arg-type]  # no Response again
+            if not data:
                 self._lost()
 
-    def _take(self, frame: Frame) -> None:
-        session = self.session
+    def _came(self, frames: list[Frame]) -> None:
+        self._take(frames)
+        self._kick()
+        if self._protocol.close_rcvd is not None:
+            self._flush()  # the answer
+            self._lost()
+
+    def _take(self, frames: list[Frame]) -> None:
+        session, parts = self.session, self._parts
         now_ms = int(self._loop.time() * 1000)
-        match frame.opcode:
-            case Opcode.BINARY if frame.fin:
-                session.receive(bytes(frame.data), now_ms)
-            case Opcode.BINARY | Opcode.CONT:
-                self._parts.append(bytes(frame.data))
-                if frame.fin:
-                    message = b"".join(self._parts)
-                    self._parts.clear()
-                    session.receive(message, now_ms)
-            case Opcode.TEXT:
-                session.receive_garbage()
-            case _:  # answered by `websockets`
-                return
+        for frame in frames:
+            match frame.opcode:
+                case Opcode.BINARY if frame.fin:
+                    session.receive(bytes(frame.data), now_ms)
+                case Opcode.BINARY | Opcode.CONT:
+                    if frame.data:  # empty ones have no limit
+                        parts.append(bytes(frame.data))
+                    if frame.fin:
+                        session.receive(b"".join(parts), now_ms)
+                        parts.clear()
+                case Opcode.TEXT:
+                    session.receive_garbage()
+                case _:  # answered by `websockets`
+                    continue
+        error = self._protocol.parser_exc
+        if error is not None and not isinstance(error, EOFError):
+            session.receive_garbage()  # nor is what follows read; `websockets` has said why
 
     def _carry(self, fact: Any) -> None:
-        with self._held:
+        with self._lock, self._reported:
             self._on_fact(self, fact)
             self._kick()
 
     def _lost(self) -> None:
         """The socket has ended, or is to end now."""
         self._is_over = True
+        closed = self._protocol.close_rcvd
+        if closed is not None:
+            self.close_code, self.close_reason = closed.code, closed.reason
         if threading.get_ident() == self._thread_id:
             self._over.set()
         else:
@@ -261,13 +267,13 @@ class DirectLink(Link):
         self._lost()
 
     def _abort(self) -> None:
-        with self._held:
+        with self._lock, self._reported:
             self._lost()
 
     # --- out ---
 
     def _flush_turn(self) -> None:
-        with self._held:
+        with self._lock, self._reported:
             if self._will_flush:
                 self._flush()
 
@@ -317,6 +323,7 @@ class DirectLink(Link):
         except (BlockingIOError, InterruptedError):
             sent = 0
         except OSError:
+            self._hear_out()
             self._lost()
             return
         self._unsent = self._unsent[sent:]
@@ -330,13 +337,19 @@ class DirectLink(Link):
             else:
                 self._loop.call_soon_threadsafe(self._await_room)
 
+    def _hear_out(self) -> None:
+        """A peer that takes no more may have said why before."""
+        with suppress(OSError, EOFError):
+            while data := self._tcp.recv(READ_BYTES):
+                self._protocol.receive_data(data)
+
     def _await_room(self) -> None:
-        with self._held:
+        with self._lock, self._reported:
             if self._unsent and not self._is_over:
                 self._loop.add_writer(self._tcp, self._writable)
 
     def _writable(self) -> None:
-        with self._held:
+        with self._lock, self._reported:
             if self._is_over:
                 return
             self.session.moved()
@@ -348,35 +361,35 @@ class DirectLink(Link):
     # --- time ---
 
     def _armed(self) -> None:
-        with self._held:
+        with self._lock, self._reported:
             if not self._is_over:
                 self._arm()
 
     def _wake(self) -> None:
-        with self._held:
+        with self._lock, self._reported:
             self._timer = None
+            self._readable()  # an answer may be here, and its reader be held up
             if self._is_over:
                 return
             self.session.wake(self._due_ms())
             self._kick()
 
 
-class _Held:
-    """The lock; what is raised while it is held goes to `fail`, since a loop would only log it."""
+class _Reported:
+    """What is raised inside goes to `fail`, since a loop would only log it.
 
-    def __init__(self, lock: threading.RLock, fail: Callable[[BaseException], None]) -> None:
-        self._lock = lock
+    Not part of taking the lock: a signal's exception must not come between.
+    """
+
+    def __init__(self, fail: Callable[[BaseException], None]) -> None:
         self._fail = fail
 
     def __enter__(self) -> None:
-        self._lock.acquire()
+        return
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> bool:
-        try:
-            if error is not None:
-                self._fail(error)
-        finally:
-            self._lock.release()
+        if error is not None:
+            self._fail(error)
         return isinstance(error, Exception)
 
 

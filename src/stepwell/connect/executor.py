@@ -205,6 +205,9 @@ class Executor:
             self._cancel(request_id)
 
     async def _run_async(self, request: GatewayExecutorRequestData, target: Target) -> None:
+        if self.loop.get_task_factory() is not None:
+            # An eager one gets here at once: with a lock held, and before `_running` knows of it.
+            await asyncio.sleep(0)
         outcome: Outcome | None = UNTOLD
         try:
             outcome = await self._outcome(request, target)

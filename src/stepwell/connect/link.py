@@ -71,7 +71,8 @@ class Link(ABC):
         self._on_reply_left = on_reply_left
         self._loop = asyncio.get_running_loop()
         self.ready: asyncio.Future[None] = self._loop.create_future()
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None
+        self._timer_s = 0.0  # when it fires; uvloop's handle of what is due at once cannot say
         self._abort_timer: asyncio.TimerHandle | None = None
 
     @property
@@ -127,10 +128,10 @@ class Link(ABC):
             return
         when = due_ms / 1000
         if self._timer is not None:
-            if self._timer.when() <= when:
+            if self._timer_s <= when:
                 return
             self._timer.cancel()
-        self._timer = self._loop.call_at(when, self._wake)
+        self._timer, self._timer_s = self._loop.call_at(when, self._wake), when
 
     def _disarm(self) -> None:
         for timer in (self._timer, self._abort_timer):

@@ -101,7 +101,8 @@ class Worker:
         self._was_active = False
         self._troubles: set[str] = set()  # failures to connect that were logged
         self._fatal: StepwellError | None = None
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None
+        self._timer_s = 0.0  # when it fires; uvloop's handle of what is due at once cannot say
         self._lock = threading.RLock()  # a signal may come while it is held
         self._close_requests = 0
         self._thread_id = 0
@@ -146,7 +147,8 @@ class Worker:
                     link.session.reply(request_id, payload)
                     link.kick()
                 for dropped in calls.evict():
-                    _log.warning(
+                    self._say(
+                        logging.WARNING,
                         "too many replies wait for the server; the one to call %s is dropped, and "
                         "the server runs that call again",
                         dropped,
@@ -341,7 +343,6 @@ class Worker:
             old.close("GATEWAY_DRAINING")
         self._was_active = True
         self._troubles.clear()
-        self._state.move(ConnectionState.ACTIVE)
         self._arm()
         self._changed.set()
 
@@ -368,7 +369,8 @@ class Worker:
         """The server finds a reply too large: it gets an error instead, or nothing."""
         with self._lock:
             smaller = self._calls.shrink(reply.request_id)
-        _log.error(
+        self._say(
+            logging.ERROR,
             "the reply to call %s has %d bytes, which is more than the server takes; %s",
             reply.request_id,
             len(reply.payload),
@@ -394,7 +396,8 @@ class Worker:
                 self._progressed()
             case facts.LeaseAnswered():
                 if self._calls.lease_answered(fact.request_id, fact.lease_id):
-                    _log.warning(
+                    self._say(
+                        logging.WARNING,
                         "the server gave call %s to another worker; its result is dropped",
                         fact.request_id,
                     )
@@ -402,6 +405,8 @@ class Worker:
                     self._executor.cancel(fact.request_id)
             case facts.Ready():
                 if not link.ready.done():  # the attempt was not given up meanwhile
+                    # Soon, since it is logged; but before that which waits for `ready` goes on.
+                    self._soon(self._state.move, ConnectionState.ACTIVE)
                     link.ready.set_result(None)
                     self._adopt(link, fact.extend_lease_ms)
             case facts.SyncFailed():
@@ -413,7 +418,7 @@ class Worker:
             case facts.Over():
                 link.refuse(ServerUnreachable(fact.reason))
                 self._forget(link)
-                _log.debug("connection %s: %s", link.connection_id, fact.reason)
+                self._say(logging.DEBUG, "connection %s: %s", link.connection_id, fact.reason)
             case _:
                 assert_never(fact)
 
@@ -438,6 +443,19 @@ class Worker:
         if link is self._current:
             self._calls.reply_left(request_id, self._now_ms())
             self._arm()
+
+    def _say(self, level: int, text: str, *args: object) -> None:
+        """Log something that was learnt with the lock held.
+
+        Soon and without it: a handler of the program's may wait for a thread that waits for the
+        lock.
+        """
+        self._soon(_log.log, level, text, *args)
+
+    def _soon(self, callback: Callable[..., None], *args: object) -> None:
+        """Have the protocol's loop call something, without the lock."""
+        assert self._loop is not None, "set by run()"
+        _tell(self._loop, callback, *args)
 
     # --- replies without a socket ---
 
@@ -504,14 +522,14 @@ class Worker:
         assert self._loop is not None, "set by run()"
         when = due_ms / 1000
         timer = self._timer
-        if timer is not None and timer.when() <= when:
+        if timer is not None and self._timer_s <= when:
             return
         if threading.get_ident() != self._thread_id:
             _tell(self._loop, self._armed)
             return
         if timer is not None:
             timer.cancel()
-        self._timer = self._loop.call_at(when, self._wake)
+        self._timer, self._timer_s = self._loop.call_at(when, self._wake), when
 
     def _armed(self) -> None:
         with self._lock:
@@ -557,8 +575,8 @@ def _sync_error(failure: facts.SyncFailed) -> StepwellError:
     return ConfigError(text, code=failure.code or "registration_refused")
 
 
-def _tell(loop: asyncio.AbstractEventLoop, callback: Callable[[], None]) -> None:
+def _tell(loop: asyncio.AbstractEventLoop, callback: Callable[..., None], *args: object) -> None:
     try:
-        loop.call_soon_threadsafe(callback)
+        loop.call_soon_threadsafe(callback, *args)
     except RuntimeError:  # the worker has ended, and nobody waits for this
         return

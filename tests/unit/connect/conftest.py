@@ -6,6 +6,7 @@ import pytest
 
 from stepwell.connect import backoff, connection
 from stepwell.connect.worker import Timing
+from tests.unit.connect.sockets import dial_with_help_only
 
 
 @pytest.fixture
@@ -14,3 +15,11 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backoff, "BASE_MS", 1)
     timing = Timing(flush_after_ms=20, flush_again_ms=20, ack_wait_ms=50, hurry_ms=50)
     monkeypatch.setattr(connection, "TIMING", timing)
+
+
+@pytest.fixture(params=["direct", "loop"])
+def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A test that uses this is run with both kinds of links."""
+    if request.param == "loop":
+        dial_with_help_only(monkeypatch)
+    return str(request.param)

@@ -30,6 +30,8 @@ from stepwell.wire.connect import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from google.protobuf.message import Message
 
 WAIT_S = 5.0
@@ -54,13 +56,23 @@ class Peer:
     async def receive(self) -> tuple[Kind, bytes]:
         """The next message that is not a heartbeat."""
         async with asyncio.timeout(WAIT_S):
+            while (received := await self.receive_any())[0] is Kind.WORKER_HEARTBEAT:
+                continue
+            return received
+
+    async def receive_any(self) -> tuple[Kind, bytes]:
+        """The next message."""
+        async with asyncio.timeout(WAIT_S):
+            data = await self._socket.recv()
+        assert isinstance(data, bytes)
+        message = ConnectMessage.FromString(data)
+        return Kind(message.kind), message.payload
+
+    async def rest(self) -> AsyncIterator[tuple[Kind, bytes]]:
+        """All that comes before the end of the socket."""
+        with suppress(ConnectionClosed):
             while True:
-                data = await self._socket.recv()
-                assert isinstance(data, bytes)
-                message = ConnectMessage.FromString(data)
-                kind = Kind(message.kind)
-                if kind is not Kind.WORKER_HEARTBEAT:
-                    return kind, message.payload
+                yield await self.receive_any()
 
     async def expect(self, kind: Kind) -> bytes:
         received, payload = await self.receive()

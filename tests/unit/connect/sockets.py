@@ -66,7 +66,7 @@ class CallerThread:
         """Wait until it has done what it was asked before."""
         turned = asyncio.Event()
         here = asyncio.get_running_loop()
-        assert self.ask(lambda: here.call_soon_threadsafe(turned.set) and None)
+        assert self.ask(lambda: _soon(here, turned.set))
         async with asyncio.timeout(WAIT_S):
             await turned.wait()
 
@@ -79,28 +79,39 @@ class CallerThread:
 
 
 class Block:
-    """Code of the program that does not give its loop back until it is told to."""
+    """Code of the program that does not give its loop back until it is told to.
 
-    def __init__(self, caller: CallerThread) -> None:
+    Args:
+        first: What it does before.
+    """
+
+    def __init__(self, caller: CallerThread, *, first: Callable[[], None] | None = None) -> None:
         self._caller = caller
+        self._first = first
         self._blocked = threading.Event()
         self._go_on = threading.Event()
 
     async def __aenter__(self) -> Self:
-        self._caller.ask(self._wait)
+        self.begin()
         assert await asyncio.to_thread(self._blocked.wait, WAIT_S)
         return self
 
     async def __aexit__(self, *exc: object) -> None:
         self.end()
 
+    def begin(self) -> None:
+        """When the loop comes to it."""
+        self._caller.ask(self._wait)
+
     def end(self) -> None:
         """Give the loop back."""
         self._go_on.set()
 
     def _wait(self) -> None:
+        if self._first is not None:
+            self._first()
         self._blocked.set()
-        self._go_on.wait(WAIT_S)
+        self._go_on.wait(2 * WAIT_S)  # longer than a test waits for what may not need it
 
 
 def dial_with_help_only(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -126,6 +137,10 @@ class Opened:
         async with asyncio.timeout(WAIT_S):
             await asyncio.wait([self._running])
         await self._running
+
+
+def _soon(loop: asyncio.AbstractEventLoop, callback: Callable[[], None]) -> None:
+    loop.call_soon_threadsafe(callback)
 
 
 def _ignore(_link: Link, _what: object) -> None:
@@ -174,5 +189,5 @@ async def link_to(
         finally:
             running.cancel()
             await asyncio.wait([running])
-            if at is caller:
+            if at is caller and not at.loop.is_closed():
                 await at.turn()

@@ -61,6 +61,28 @@ async def story(
             await asyncio.wait([told.started])
 
 
+@asynccontextmanager
+async def story_elsewhere(
+    *functions: Callable[[stepwell.Client], Function[Any]],
+) -> AsyncIterator[Story]:
+    """The same, with a thread for the program, so that it may block while the server goes on."""
+    async with Gateway() as gateway:
+        client = stepwell.Client(
+            app_id="shop", api_base_url=gateway.api_url, is_production=False, app_version="v1"
+        )
+        worker = connect([(client, [declare(client) for declare in functions])])
+        told = Story(gateway, worker)
+        told.started = asyncio.create_task(
+            asyncio.to_thread(lambda: asyncio.run(worker.start())), name="program"
+        )
+        try:
+            yield told
+        finally:
+            for _ in range(2):
+                await worker.close()
+            await told.started
+
+
 def declared(handler: Any, fn_id: str = "ship") -> Callable[[stepwell.Client], Function[Any]]:
     def declare(client: stepwell.Client) -> Function[Any]:
         return client.create_function(

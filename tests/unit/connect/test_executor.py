@@ -294,6 +294,41 @@ async def test_call_after_the_end_does_not_run() -> None:
     assert bench.outcomes.empty()
 
 
+def eager(loop: asyncio.AbstractEventLoop, work: Any, **_options: Any) -> asyncio.Future[Any]:
+    """A task factory like `asyncio.eager_task_factory` of later Pythons, as far as needed here."""
+    try:
+        yielded = work.send(None)
+    except StopIteration as end:
+        done = loop.create_future()
+        done.set_result(end.value)
+        return done
+    assert yielded is None
+    return asyncio.Task(work, loop=loop)
+
+
+@on_loop
+async def test_function_does_not_run_within_the_reading_of_its_call() -> None:
+    begun: list[str] = []
+
+    async def note(ctx: Context) -> str:
+        begun.append(ctx.run_id)
+        return "noted"
+
+    asyncio.get_running_loop().set_task_factory(eager)
+    bench = Bench(note)
+    async with asyncio.TaskGroup() as tasks:
+        bench.executor.bind(tasks)
+
+        bench.executor.start(request())
+
+        assert begun == []
+        request_id, outcome = await bench.outcomes.get()
+    assert request_id == "req-1"
+    assert outcome is not None
+    assert body_of(outcome) == "noted"
+    assert begun == ["run-1"]
+
+
 @on_loop
 async def test_ended_loop_of_the_caller_is_noticed() -> None:
     bench = Bench(one_step)

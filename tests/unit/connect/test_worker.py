@@ -20,7 +20,7 @@ from tests.unit.connect.story import Held, HeldSync, declared, story, total
 if TYPE_CHECKING:
     from stepwell import Context
 
-pytestmark = pytest.mark.usefixtures("quick")
+pytestmark = pytest.mark.usefixtures("quick", "kind")
 
 ACTIVE = ConnectionState.ACTIVE
 RECONNECTING = ConnectionState.RECONNECTING
@@ -253,6 +253,8 @@ async def test_gateway_that_answers_no_heartbeats_is_replaced() -> None:
 async def test_gateway_that_does_not_read_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither heartbeats nor a close frame get through to it."""
     monkeypatch.setattr(link, "ABORT_AFTER_S", 0.1)
+    no_flush = Timing(flush_after_ms=60_000, ack_wait_ms=50, hurry_ms=50)
+    monkeypatch.setattr(connection, "TIMING", no_flush)
 
     async def large(_ctx: Context) -> str:
         return "x" * (4 * 2**20)
