@@ -85,7 +85,7 @@ async def post_events(
         headers["X-Inngest-Env"] = env
     url = f"{base_url}/e/{event_key}"
     for attempt in range(attempts):
-        wait_s = jitter(min(BACKOFF_BASE_S * 2**attempt, BACKOFF_MAX_S))
+        wait_s = jitter(min(BACKOFF_BASE_S * 2 ** min(attempt, 20), BACKOFF_MAX_S))
         try:
             async with session.post(
                 url,

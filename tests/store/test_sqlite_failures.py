@@ -54,6 +54,7 @@ def long_commit(story: Story) -> list[Write]:
     [
         ("write", apsw.SQLITE_FULL),
         ("write", apsw.SQLITE_IOERR_WRITE),
+        ("write", apsw.SQLITE_READONLY),
         ("sync", apsw.SQLITE_IOERR_FSYNC),
     ],
 )

@@ -190,6 +190,15 @@ def test_waits_between_many_attempts_are_bounded(server: EventServer) -> None:
     assert waits.seconds == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 10.0, 10.0]
 
 
+def test_a_sender_that_never_gives_up_goes_on_for_ever(server: EventServer) -> None:
+    waits = Waits()
+    server.answers = [(500, "", {})] * 1_100  # 0.1 * 2 ** 1_100 is no longer a number
+
+    assert post(server.url, waits, attempts=2_000) == ["id-1101-0", "id-1101-1"]
+
+    assert max(waits.seconds) == 10.0
+
+
 def test_reasons_are_in_the_system_s_words() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

@@ -77,6 +77,11 @@ class Catalog:
         return [entry for entry in self._by_no.values() if entry.archived_at_ms is None]
 
     @property
+    def startable(self) -> int:
+        """How many functions there are that events may start."""
+        return self._index.functions
+
+    @property
     def all_functions(self) -> list[FunctionEntry]:
         """Every function that was ever registered, archived ones too, by number."""
         return list(self._by_no.values())
@@ -169,7 +174,9 @@ class _TriggerIndex:
     def __init__(self, entries: Iterable[FunctionEntry]) -> None:
         self._exact: dict[str, list[tuple[FunctionEntry, Equality | None]]] = {}
         self._prefix: dict[str, list[tuple[FunctionEntry, Equality | None]]] = {}
+        self.functions = 0
         for entry in entries:
+            self.functions += 1
             for trigger in entry.config.triggers:
                 if trigger.event is None:
                     continue

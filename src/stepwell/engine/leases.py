@@ -78,6 +78,13 @@ class Leases:
         self._by_connection.setdefault(connection_id, set()).add(request_id)
         return lease
 
+    def begin(self, request_id: RequestId, now_ms: int) -> None:
+        """A call that was granted before leaves only now, so its time begins now."""
+        lease = self._held.get(request_id)
+        if lease is not None:
+            lease.until_ms = now_ms + self.lease_ms
+            self._held.move_to_end(request_id)
+
     def end(self, request_id: RequestId) -> None:
         """The call is over."""
         self._take(request_id)

@@ -180,6 +180,11 @@ class Partition:
         """The clock was set forward: sleeps follow it, leases do not."""
         self.leases.shift(ms)
 
+    def calls_leave(self, request_ids: Iterable[RequestId], now_ms: int) -> None:
+        """The commit of these calls took long: their workers had nothing of that time."""
+        for request_id in request_ids:
+            self.leases.begin(request_id, now_ms)
+
     def is_out(self, request_id: RequestId) -> bool:
         """Whether this is the current call of a job."""
         return self.leases.get(request_id) is not None

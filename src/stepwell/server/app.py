@@ -6,6 +6,7 @@ import asyncio
 import logging
 import socket
 from contextlib import AsyncExitStack, contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 import uvicorn
@@ -14,7 +15,7 @@ from stepwell.engine.turn import EngineConfig
 from stepwell.errors import ConfigError
 from stepwell.server.api.app import build_api
 from stepwell.server.api.connect import endpoint_for
-from stepwell.server.api.http_protocol import BoundedHttp
+from stepwell.server.api.event_http import EventHttp
 from stepwell.server.clock import SystemClock
 from stepwell.server.gateway import Gateway
 from stepwell.server.ids import SystemIds
@@ -25,7 +26,7 @@ from stepwell.store.committer import Committer
 from stepwell.store.memory import MemoryStore
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from types import TracebackType
 
     from stepwell.server.settings import Settings
@@ -42,14 +43,25 @@ KEEP_ALIVE_S = 75  # Longer than the 60 s of common proxies, so that they close 
 class Server:
     """A server with its data, its API and its gateway; an async context manager.
 
+    Args:
+        open_store: Opens the data that the settings name.
+        make_committer: Makes what is written durable, on a loop.
     Raises, on entering:
         ConfigError: `port_taken`, a port that was asked for is in use; or a setting that only
             turns out to be unusable now.
         StoreError: The data cannot be opened, or another server holds it.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        open_store: Callable[[Settings], Store] | None = None,
+        make_committer: Callable[[Store, asyncio.AbstractEventLoop], Committer] = Committer,
+    ) -> None:
         self.settings = settings
+        self._open_store = open_store or _open_store
+        self._make_committer = make_committer
         self.api_url = ""
         self.gateway_url = ""
         self._stack = AsyncExitStack()
@@ -87,10 +99,10 @@ class Server:
         stack.callback(api_socket.close)
         data_dir = None if settings.in_memory else settings.data_dir
         loop = asyncio.get_running_loop()
-        store = _open_store(settings)
+        store = self._open_store(settings)
         runtime = Runtime(
             store=store,
-            committer=Committer(store, loop),
+            committer=self._make_committer(store, loop),
             config=EngineConfig(
                 lease_ms=settings.connect_lease_ms,
                 reconnect_grace_ms=settings.connect_reconnect_grace_ms,
@@ -131,7 +143,7 @@ class Server:
         self._http = _Http(
             uvicorn.Config(
                 api,
-                http=BoundedHttp,
+                http=partial(EventHttp, edge=api),  # type: ignore[arg-type]  # it is only called
                 ws="none",
                 lifespan="on",
                 log_config=None,
@@ -159,15 +171,26 @@ class Server:
 
 
 class _Http(uvicorn.Server):
-    """Uvicorn without its own idea of signals."""
+    """Uvicorn without its own idea of signals, and without waking up ten times a second."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
         self.opened = asyncio.Event()
+        self._ends = asyncio.Event()
+
+    def end(self) -> None:
+        """Have `serve` return once what is under way has been answered."""
+        self.should_exit = True
+        self._ends.set()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self.opened.set()
+
+    async def main_loop(self) -> None:
+        # What a tick is for besides, headers with the time and a limit on requests, is not in use.
+        await self.on_tick(0)
+        await self._ends.wait()
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -192,7 +215,7 @@ class _Serving:
         opened.cancel()
 
     async def __aexit__(self, *_exc: object) -> None:
-        self._http.should_exit = True
+        self._http.end()
         await self._tasks.__aexit__(None, None, None)
 
 

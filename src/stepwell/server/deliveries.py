@@ -96,7 +96,7 @@ class Deliveries:
         try:
             entry = self._desk.by_no(call.function_no)
             assert entry is not None, "functions are archived, never deleted"
-            payload = self._payloads.of_run(call.run_id, call.event_id, call.stack)
+            payload = self._payloads.of_run(call.run_id, call.event_id)
             lease_id = make_lease_id(call.request_id, call.lease_until_ms)
             return self._calls.encode(call, entry, payload, lease_id=lease_id)
         except Exception:

@@ -13,8 +13,6 @@ from stepwell.engine.rows import StepKind
 from stepwell.server.lifecycle import event_body
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from stepwell.engine.rows import PutStep
     from stepwell.server.lifecycle import Functions
     from stepwell.store.interface import Reader
@@ -56,8 +54,8 @@ class Payloads:
     def size_bytes(self) -> int:
         return self._size
 
-    def of_run(self, run_id: RunId, event_id: EventId, stack: Sequence[str]) -> RunPayload:
-        """The payload of a run whose finished steps are `stack`."""
+    def of_run(self, run_id: RunId, event_id: EventId) -> RunPayload:
+        """The payload of a run, with all its finished steps."""
         payload = self._runs.get(run_id)
         if payload is not None:
             self._runs.move_to_end(run_id)
@@ -65,9 +63,10 @@ class Payloads:
         record = self._reader.event(event_id)
         assert record is not None, "a run's event is stored with the run"
         payload = RunPayload(event_body(record, self._reader, self._catalog))
-        if stack:
-            for step in self._reader.steps(run_id):
-                self._add(payload, step.step_id, memo(step.kind, step.data))
+        # All of them, also for a call without any: it may have waited for room on its socket while
+        # others finished steps, and what is kept here is for the next calls.
+        for step in self._reader.steps(run_id):
+            self._add(payload, step.step_id, memo(step.kind, step.data))
         self._keep(run_id, payload)
         return payload
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import uuid
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
@@ -45,6 +45,8 @@ __all__ = [
 ]
 
 _log = logging.getLogger(__name__)
+
+_T = TypeVar("_T")
 
 RUNS_PER_REQUEST_MAX = 50_000
 """Runs that the events of one request may start: they are one commit."""
@@ -130,21 +132,41 @@ class Runtime:
             StoreError: Nothing was stored.
             LimitExceeded: 503 `overloaded`, or 413 `runs_too_many`; nothing was stored.
         """
+        future: asyncio.Future[Sequence[EventId]] = self._loop.create_future()
+        self.submit_events(events, seed, _resolver(future))
+        return [ulid_text(event_id) for event_id in await future]
+
+    def submit_events(
+        self,
+        events: Sequence[NewEvent],
+        seed: EventSeed | None,
+        done: Callable[[Sequence[EventId], StepwellError | None], None],
+    ) -> None:
+        """Like `receive_events`, with a callback, which gets the ids as bytes.
+
+        It is called once, maybe before this returns; not at all if this raises, and then nothing
+        was stored.
+        """
         self._check_runs(events)
-        size = sum(len(event.data) + len(event.user or b"") for event in events)
+        size = sum([len(event.data) + len(event.user or b"") for event in events])
         self._turns.inbox.check_room(size)
         now_ms = self.now_ms()
         if seed is None:
-            ids = tuple(EventId(self.ids.ulid(now_ms)) for _ in events)
+            ids = tuple([EventId(self.ids.ulid(now_ms)) for _ in events])
         else:
-            ids = tuple(EventId(seeded_event_id(seed, n)) for n in range(1, len(events) + 1))
-        accepted = await self._turns.ask(
-            lambda ticket: Sent(
-                ticket=ticket, events=events, ids=ids, seeded=seed is not None, size=size
-            )
-        )
-        assert isinstance(accepted, EventsAccepted), "events are answered with their ids"
-        return [ulid_text(event_id) for event_id in accepted.ids]
+            ids = tuple([EventId(seeded_event_id(seed, n)) for n in range(1, len(events) + 1)])
+
+        def answer(accepted: Any, error: StepwellError | None) -> None:
+            if error is not None:
+                done((), error)
+                return
+            assert isinstance(accepted, EventsAccepted), "events are answered with their ids"
+            done(accepted.ids, None)
+
+        ticket = self._turns.new_ticket(answer)
+        if ticket is not None:
+            seeded = seed is not None
+            self._turns.put(Sent(ticket=ticket, events=events, ids=ids, seeded=seeded, size=size))
 
     async def register(self, registration: Registration) -> Registered:
         """Put a sync in force; durable on return. Raises like `receive_events`.
@@ -194,16 +216,7 @@ class Runtime:
             acknowledged all the same.
         """
         future: asyncio.Future[bool] = self._loop.create_future()
-
-        def done(accepted: bool, error: StepwellError | None) -> None:
-            if future.done():
-                return  # whoever waited was cancelled
-            if error is None:
-                future.set_result(accepted)
-            else:
-                future.set_exception(error)
-
-        self.submit_report(request_id=request_id, outcome=outcome, done=done)
+        self.submit_report(request_id=request_id, outcome=outcome, done=_resolver(future))
         return await future
 
     def submit_report(
@@ -263,12 +276,12 @@ class Runtime:
             connection_id=connection_id,
             request_id=fence,
             lease_id=lease_id,
-            now_ms=self.now_ms(),
+            now_ms=self._turns.now_ms(),
         )
         return None if new_id is None else ulid_text(new_id)
 
     def _check_runs(self, events: Sequence[NewEvent]) -> None:
-        if len(events) * len(self.catalog.functions) <= RUNS_PER_REQUEST_MAX:
+        if len(events) * self.catalog.startable <= RUNS_PER_REQUEST_MAX:
             return
         runs = sum(self._turns.partition.starts(event) for event in events)
         if runs > RUNS_PER_REQUEST_MAX:
@@ -279,3 +292,17 @@ class Runtime:
                 seen=runs,
                 hint="send them in several requests",
             )
+
+
+def _resolver(future: asyncio.Future[_T]) -> Callable[[_T, StepwellError | None], None]:
+    """A callback that gives the future its result, or its error."""
+
+    def done(result: _T, error: StepwellError | None) -> None:
+        if future.done():
+            return  # whoever waited was cancelled
+        if error is None:
+            future.set_result(result)
+        else:
+            future.set_exception(error)
+
+    return done

@@ -15,6 +15,7 @@ import logging
 import traceback
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
+from stepwell.engine.effects import Dispatch
 from stepwell.engine.inputs import (
     ArrivedEvent,
     EventsReceived,
@@ -50,6 +51,10 @@ ISOLATED_MAX = 1_000
 HOUSEKEEPING_S = 30.0
 DEDUPS_PER_ROUND = 5_000
 """Every round deletes what has expired, so much at a time, and looks for stranded runs."""
+
+LATE_MS = 100
+"""When a commit took longer, the leases of its calls begin anew as they leave: a stall of the disk
+costs no lease."""
 
 RETRY_FIRST_S = 0.05
 RETRY_MAX_S = 2.0
@@ -155,6 +160,15 @@ class Turns:
             self.put(make(ticket))
         return await future
 
+    def now_ms(self) -> int:
+        """The time for whoever changes leases: a clock that was set forward has moved them all,
+        so that a lease that begins or is extended now stands behind those that end before it."""
+        now_ms = self._clock.now_ms()
+        jumped_ms = self._clock.take_jump_ms()
+        if jumped_ms:
+            self.partition.clock_jumped(jumped_ms)
+        return now_ms
+
     def new_ticket(self, done: Done) -> int | None:
         """A ticket whose answer goes to `done`; None if `done` was told that there is none."""
         if self._stopped:
@@ -187,10 +201,7 @@ class Turns:
         self._turn_handle = None
         if self._committer.busy:
             return  # housekeeping came first; its end schedules the turn again
-        now_ms = self._clock.now_ms()
-        jumped_ms = self._clock.take_jump_ms()
-        if jumped_ms:
-            self.partition.clock_jumped(jumped_ms)
+        now_ms = self.now_ms()
         items = self.inbox.take_turn()
         try:
             if self._is_behind:
@@ -220,16 +231,21 @@ class Turns:
             return
         self._idle.clear()
         self._worked = True
+        begun_ms = self._clock.now_ms()
 
         def done(error: StoreError | None) -> None:
             self._idle.set()
             if error is None:
                 self._retry_s = 0.0
+                now_ms = self.now_ms()
+                if now_ms - begun_ms > LATE_MS:
+                    calls = [each for each in transition.effects if isinstance(each, Dispatch)]
+                    self.partition.calls_leave((call.request_id for call in calls), now_ms)
                 self._deliveries.remember(transition)
                 self._deliveries.carry_out(transition)
                 self._settle()
             elif error.code == "internal_error":  # the rows break a rule: find whose they are
-                self._isolate(inputs, self._clock.now_ms())
+                self._isolate(inputs, self.now_ms())
             else:
                 self._failed(inputs, error)
 
@@ -249,7 +265,9 @@ class Turns:
             return
         wakeup_ms = self.partition.next_wakeup_ms()
         if self._timer is not None:
-            if self._timer_ms == wakeup_ms:
+            # One that fires too early finds nothing due and is set anew. Most turns only move
+            # the end of some lease: they leave the timer alone.
+            if self._timer_ms <= wakeup_ms:
                 return
             self._timer.cancel()
         self._timer_ms = wakeup_ms
@@ -308,7 +326,7 @@ class Turns:
     def _build(self) -> None:
         """A partition from rows."""
         partition = Partition(self._config, self.ids)
-        now_ms = self._clock.now_ms()
+        now_ms = self.now_ms()
         load_partition(self._store, partition, now_ms)
         self.partition = partition
         self._is_behind = False

@@ -107,7 +107,8 @@ def parse_ops(body: bytes) -> tuple[Op, ...]:
             seen=len(given),
             hint="report steps in smaller groups",
         )
-    return tuple([_op(op, number) for number, op in enumerate(given, 1)])
+    is_large = len(body) > STEP_BYTES_MAX  # else nothing in it can be too large
+    return tuple([_op(op, number, is_large=is_large) for number, op in enumerate(given, 1)])
 
 
 class _GivenUserland(msgspec.Struct, frozen=True, kw_only=True):
@@ -133,7 +134,7 @@ class _GivenOp(
 _SPACE = b" \t\r\n"
 _OBJECT = msgspec.json.Decoder(dict[str, Json])
 _SPELLING = {
-    name.lower(): name
+    spelling: name
     for name in (
         STEP_RUN,
         STEP,
@@ -145,6 +146,7 @@ _SPELLING = {
         DISCOVERY_REQUEST,
         NONE,
     )
+    for spelling in (name, name.lower())
 }
 _FIELDS = FieldNames(_GivenOp.__struct_encode_fields__)
 _OPS = msgspec.json.Decoder(list[_GivenOp])
@@ -160,18 +162,16 @@ def _read(body: bytes) -> list[_GivenOp]:
         return decode_with(_OPS, encode([_FIELDS.spell(op) for op in fields]))
 
 
-def _op(given: _GivenOp, number: int) -> Op:
-    where = f"operation {number}"
+def _op(given: _GivenOp, number: int, *, is_large: bool) -> Op:
     if not given.op:
-        raise WireError(f"{where} has no op", code="ops_invalid")
-    op = _SPELLING.get(given.op.lower(), given.op)
-    where = f"{where} ({shortened(op)})"
+        raise WireError(f"operation {number} has no op", code="ops_invalid")
+    op = _SPELLING.get(given.op) or _SPELLING.get(given.op.lower(), given.op)
     step_id = given.id or ""
     if not step_id and op != NONE:
-        raise WireError(f"{where} has no id", code="ops_invalid")
+        raise WireError(f"{_where(number, op)} has no id", code="ops_invalid")
     if len(step_id) > STEP_ID_CHARS_MAX:
         raise WireError(
-            f"{where} has an id of {len(step_id)} characters, at most "
+            f"{_where(number, op)} has an id of {len(step_id)} characters, at most "
             f"{STEP_ID_CHARS_MAX} are allowed",
             code="ops_invalid",
         )
@@ -191,7 +191,8 @@ def _op(given: _GivenOp, number: int) -> Op:
             else None
         ),
     )
-    _check_sizes(parsed)
+    if is_large:
+        _check_sizes(parsed)
     try:
         if parsed.error is not None:
             decode_with(_OBJECT, error)
@@ -199,10 +200,15 @@ def _op(given: _GivenOp, number: int) -> Op:
             decode(bytes(parsed.data))
     except WireError as unreadable:
         raise WireError(
-            f"{where} has an error or a result that cannot be read: {unreadable.message}",
+            f"{_where(number, op)} has an error or a result that cannot be read: "
+            f"{unreadable.message}",
             code="ops_invalid",
         ) from unreadable
     return parsed
+
+
+def _where(number: int, op: str) -> str:
+    return f"operation {number} ({shortened(op)})"
 
 
 def _check_sizes(op: Op) -> None:

@@ -15,6 +15,7 @@ from stepwell.wire.durations import retry_at_ms
 from stepwell.wire.json import decode, encode, readable
 from stepwell.wire.ops import Op, parse_ops
 
+_NOT_COMPLETED, _DONE = int(Status.NOT_COMPLETED), int(Status.DONE)
 _EMPTY = b"null"
 _NAMES = {"ops_too_many": "InngestErrFunctionOverflowed"}  # Names that users know.
 
@@ -68,14 +69,12 @@ def outcome_from_connect(
 ) -> Outcome:
     """Read a worker's reply. Never raises: a reply that makes no sense is a failed call."""
     retry_ms = None if not retry_after else retry_at_ms(retry_after, now_ms)
-    match status:
-        case Status.NOT_COMPLETED:
-            return _reported(body, no_retry, retry_ms, request_version)
-        case Status.DONE if not no_retry and retry_ms is None:
-            return Returned(output=result_json(body))
-        case _:
-            # DONE that forbids or delays a retry is how some SDKs report a failed function.
-            return Raised(error=error_json(body), no_retry=no_retry, retry_at_ms=retry_ms)
+    if status == _NOT_COMPLETED:
+        return _reported(body, no_retry, retry_ms, request_version)
+    if status == _DONE and not no_retry and retry_ms is None:
+        return Returned(output=result_json(body))
+    # DONE that forbids or delays a retry is how some SDKs report a failed function.
+    return Raised(error=error_json(body), no_retry=no_retry, retry_at_ms=retry_ms)
 
 
 def result_json(body: bytes) -> bytes:

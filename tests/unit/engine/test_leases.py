@@ -71,6 +71,16 @@ def test_an_extended_lease_goes_to_the_end_of_the_line(leases: Leases) -> None:
     assert ended(leases, 150) == [first]
 
 
+def test_a_lease_begins_anew_when_its_call_leaves_late(leases: Leases) -> None:
+    late, extended = lease(leases, 1, now_ms=0), lease(leases, 2, now_ms=0)
+    leases.extend(extended, "c1", 40)
+    leases.begin(late, 50)
+    assert ended(leases, 149) == [extended]
+    assert ended(leases, 150) == [late]
+    leases.begin(late, 200)
+    assert len(leases) == 0, "a call that is over has no lease"
+
+
 def test_a_dropped_lease_ends_after_the_grace_before_those_that_are_held(leases: Leases) -> None:
     held, dropped = lease(leases, 1, now_ms=0), lease(leases, 2, now_ms=0)
     leases.drop(dropped, 20)

@@ -332,6 +332,35 @@ def test_worker_that_leaves_during_a_commit_gets_no_call() -> None:
     run_test(story)
 
 
+def test_a_call_that_leaves_after_a_slow_commit_has_its_whole_lease() -> None:
+    clock = JumpingClock()
+
+    class SlowStore(MemoryStore):
+        is_slow = False
+
+        def commit(self, writes: Sequence[Write]) -> None:
+            super().commit(writes)
+            if self.is_slow:
+                clock.ahead_ms += 50_000  # of the minute that a lease takes
+
+    async def story() -> None:
+        store = SlowStore()
+        async with running(store, clock=clock, lease_ms=60_000) as runtime:
+            await sync(runtime)
+            port = attach(runtime)
+            store.is_slow = True
+            await send(runtime)
+            store.is_slow = False
+            call = await port.call()
+            clock.ahead_ms += 30_000
+            await send(runtime)  # a turn: what has ended is lost now
+            assert runtime.extend_lease(
+                connection_id="c1", request_id=call.request_id, lease_id=parse_ulid(call.lease_id)
+            )
+
+    run_test(story)
+
+
 def test_too_many_waiting_inputs_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("stepwell.server.inbox.INBOX_MAX", 10)
 

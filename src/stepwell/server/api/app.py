@@ -25,7 +25,7 @@ from stepwell.server.api.run_state import RunState
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from starlette.types import ASGIApp, Receive, Scope, Send
+    from starlette.types import Receive, Scope, Send
 
     from stepwell.server.runtime import Runtime
     from stepwell.server.settings import Settings
@@ -41,7 +41,7 @@ def build_api(
     mint_session_token: Callable[[str], str],
     drained: Callable[[], bool],
     body_timeout_s: float = BODY_TIMEOUT_S,
-) -> ASGIApp:
+) -> Edge:
     """The ASGI application of the API's port.
 
     Args:

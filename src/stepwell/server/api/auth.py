@@ -44,18 +44,22 @@ class Gate:
         self._event_keys = tuple(_digest(key) for key in settings.event_keys)
 
     def knows_event_key(self, scope: Scope) -> bool:
-        """Whether events may be sent with the key in this path; dev mode takes any."""
-        if not self._closed:
-            return True
-        key = scope["path"].removeprefix(EVENTS_PATH)
-        digest = _digest(key)
-        known = False
-        for other in self._event_keys:  # to the end, so that time tells nothing
-            known |= hmac.compare_digest(digest, other)
+        """Whether events may be sent with the key in this path; if not, that is in the log."""
+        known = self.is_event_key(scope["path"].removeprefix(EVENTS_PATH))
         if not known:
             self._refusals.refused(
                 path=EVENTS_PATH + "...", client=scope.get("client"), reason="unknown event key"
             )
+        return known
+
+    def is_event_key(self, key: str) -> bool:
+        """Whether events may be sent with this key; dev mode takes any."""
+        if not self._closed:
+            return True
+        digest = _digest(key)
+        known = False
+        for other in self._event_keys:  # to the end, so that time tells nothing
+            known |= hmac.compare_digest(digest, other)
         return known
 
     def refusal(self, scope: Scope, headers: Mapping[bytes, bytes]) -> Response | None:

@@ -14,7 +14,7 @@ from starlette.responses import Response
 from stepwell.errors import StepwellError
 from stepwell.server.api.bodies import ClientGone
 from stepwell.server.api.refusals import loggable_path
-from stepwell.server.api.responses import error_response
+from stepwell.server.api.responses import common_headers, error_response
 
 if TYPE_CHECKING:
     from starlette.routing import Router
@@ -36,14 +36,11 @@ class Edge:
     def __init__(
         self, *, context: Context, gate: Gate, intake: EventIntake, router: Router
     ) -> None:
+        self.intake = intake
         self._context = context
         self._gate = gate
-        self._intake = intake
         self._router = router
-        self._kind = [
-            (b"x-inngest-server-kind", context.settings.server_kind.encode()),
-            (b"vary", b"Origin"),
-        ]
+        self._kind = common_headers(context)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         match scope["type"]:
@@ -53,6 +50,12 @@ class Edge:
                 await self._lifespan(receive, send)
             case _:  # there is no WebSocket on this port yet
                 await send({"type": "websocket.close", "code": 1008})
+
+    def refusal(self, error: Exception, path: str) -> Response:
+        """What a request without an `Origin` is told that failed past this layer."""
+        response = _failure(error, path)
+        response.raw_headers += self._kind
+        return response
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         while True:
@@ -103,7 +106,7 @@ class Edge:
     ) -> None:
         path: str = scope["path"]
         if path.startswith("/e/") and len(path) > 3 and "/" not in path[3:]:
-            await self._intake(scope, headers, receive, send)
+            await self.intake(scope, headers, receive, send)
             return
         refusal = self._gate.refusal(scope, headers)
         if refusal is not None:

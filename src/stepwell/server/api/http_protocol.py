@@ -67,12 +67,20 @@ class BoundedHttp(HttpToolsProtocol):
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
-        self._in_head, self._in_body, self._head_ended = False, True, True
+        self.note_head_end()
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
-        self._in_body = False
+        self.note_body_end()
         super().on_message_complete()
+
+    def note_head_end(self) -> None:
+        """For subclasses that keep the end of a head to themselves."""
+        self._in_head, self._in_body, self._head_ended = False, True, True
+
+    def note_body_end(self) -> None:
+        """The same for the end of a request."""
+        self._in_body = False
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
@@ -81,12 +89,13 @@ class BoundedHttp(HttpToolsProtocol):
             self._check_head()
 
     @property
-    def _owes_answer(self) -> bool:
+    def owes_answer(self) -> bool:
+        """Whether an earlier request has no answer yet."""
         return self.cycle is not None and not self.cycle.response_complete
 
     def _check_head(self) -> None:
         """A head is not complete: look at its size, and see that its time runs."""
-        if self._owes_answer:
+        if self.owes_answer:
             self._stop_timer()
             if self._head_bytes > HEAD_BYTES_MAX:
                 self.flow.pause_reading()

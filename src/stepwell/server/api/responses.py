@@ -15,9 +15,17 @@ from stepwell.wire.durations import format_iso_ms
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from stepwell.server.api.context import Context
+
 V2_PREFIXES = ("/v2/", "/api/v2/")
 
 _encode = msgspec.json.Encoder().encode
+
+
+def common_headers(context: Context) -> list[tuple[bytes, bytes]]:
+    """What every answer carries."""
+    kind = context.settings.server_kind.encode()
+    return [(b"x-inngest-server-kind", kind), (b"vary", b"Origin")]
 
 
 def json_response(

@@ -154,8 +154,9 @@ class Connection:
             self._carry(fact)
 
     def goodbye(self) -> None:
-        """The worker closed the socket itself."""
+        """The worker closed the socket itself: it has not begun what it has not acknowledged."""
         self._said_goodbye = True
+        self._detach()
 
     def ended(self) -> None:
         """The socket is gone, after the facts that say so were carried."""
@@ -181,13 +182,12 @@ class Connection:
             case Paused():
                 self._calls.clear()  # the runtime gives them to another worker
                 self._shared.book.status(self._id, WorkerStatus.DRAINING)
-                if self._attached:
-                    self._runtime.detach(self._id)
+                self._detach()
             case Quiet():
                 _log.warning(
                     "worker is silent; its new calls go elsewhere", extra={"connection": self._id}
                 )
-                self._runtime.detach(self._id)
+                self._detach()
             case Gone():
                 self._leave(fact.reason)
             case SyncWanted():
@@ -227,6 +227,11 @@ class Connection:
             )
         )
 
+    def _detach(self) -> None:
+        if self._attached:
+            self._attached = False
+            self._runtime.detach(self._id)
+
     def _leave(self, reason: str) -> None:
         self._calls.clear()
         hello = self._session.hello
@@ -259,13 +264,16 @@ class Connection:
         if self._pending >= PENDING_MAX or self._pending_bytes >= PENDING_BYTES_MAX:
             self._wire.pause_reading()
 
-        def done(_accepted: bool, error: StepwellError | None) -> None:
+        def done(accepted: bool, error: StepwellError | None) -> None:
             self._pending -= 1
             self._pending_bytes -= bytes_held
             if self._pending <= PENDING_MAX // 2 and self._pending_bytes <= PENDING_BYTES_MAX // 2:
                 self._wire.resume_reading()
             now_ms = self._shared.clock.now_ms()
             if error is None:  # accepted or stale: either way the worker is done with it
+                if not accepted:
+                    extra = {"request": reply.request_id, "connection": self._id}
+                    _log.debug("a late reply is refused: its call is not out any more", extra=extra)
                 self._session.reply_committed(reply.request_id, now_ms)
             else:
                 extra = {"request": reply.request_id, "code": error.code}

@@ -86,7 +86,7 @@ class Gateway:
         self._config = session_config(settings, self._authenticate)
         self._tasks = asyncio.TaskGroup()
         self._servers: list[asyncio.Server] = []
-        self._sockets: set[Socket] = set()
+        self._sockets: dict[Socket, None] = {}  # in the order in which they came
         self._strangers = Strangers()
         self._empty = asyncio.Event()
         self._empty.set()
@@ -238,11 +238,11 @@ class Gateway:
         )
 
     def _opened(self, socket: Socket) -> None:
-        self._sockets.add(socket)
+        self._sockets[socket] = None
         self._empty.clear()
 
     def _ended(self, socket: Socket) -> None:
-        self._sockets.discard(socket)
+        self._sockets.pop(socket, None)
         if not self._sockets:
             self._empty.set()
 

@@ -34,6 +34,11 @@ def store_error(error: apsw.Error, path: Path) -> StoreError:
         )
     if isinstance(error, apsw.FullError):
         return Retryable(f"the disk of {path} is full; nothing was stored; free some space")
+    if isinstance(error, apsw.ReadOnlyError):
+        return Retryable(
+            f"{path} cannot be written; nothing was stored; see whether its file system has become "
+            "read-only"
+        )
     if isinstance(error, apsw.BusyError):
         return Retryable(
             f"another program has locked {path}; nothing was stored; close that program"

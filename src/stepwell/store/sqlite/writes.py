@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     import apsw
 
     from stepwell.engine.rows import Write
+    from stepwell.wire.ids import RunId
 
 COMMIT_SQL = load_statements("commit.sql")
 
@@ -36,6 +37,8 @@ EVENT_NAMES_MAX = 10_000
 """Event names whose numbers are remembered. A program that makes up names starts them anew."""
 
 _PUT_EVENT = COMMIT_SQL["put_event"]
+_PUT_NEWER_EVENT = COMMIT_SQL["put_newer_event"]
+_NEWEST_EVENT_ID = COMMIT_SQL["newest_event_id"]
 _EVENT_NAME_NO = COMMIT_SQL["event_name_no"]
 _PUT_EVENT_NAME = COMMIT_SQL["put_event_name"]
 _PUT_RUN = COMMIT_SQL["put_run"]
@@ -58,6 +61,8 @@ class Writes:
         self._connection = connection
         self._execute = connection.cursor().execute  # one cursor: making one costs 0.3 us
         self._name_nos: dict[str, int] = {}
+        # Of an event that is not internal, and of one that is; empty until it was looked up.
+        self._newest_event_ids: list[bytes] = []
 
     def apply(self, writes: Sequence[Write]) -> None:
         """Apply writes in order.
@@ -68,16 +73,21 @@ class Writes:
             apsw.Error: The disk failed.
         """
         execute = self._execute
+        new_run: RunId | None = None
         for write in writes:  # most frequent kinds first
             match write:
                 case PutStep():
                     execute(_PUT_STEP, _step_values(write))
                 case PutLive():
-                    self._put_live(write)
+                    if write.run_id == new_run:
+                        execute(_PUT_LIVE, _live_values(write))  # there is nothing to update
+                    else:
+                        self._put_live(write)
                 case PutEvent():
                     self._put_event(write)
                 case PutRun():
                     execute(_PUT_RUN, _run_values(write))
+                    new_run = write.run_id
                 case UpdateRun():
                     self._update_run(write)
                 case DeleteLive():
@@ -97,11 +107,12 @@ class Writes:
                     assert_never(write)
 
     def rolled_back(self) -> None:
-        """The transaction never was: forget the numbers that it may have given."""
+        """The transaction never was: forget the numbers and ids that it may have given."""
         self._name_nos.clear()
+        self._newest_event_ids.clear()
 
     def _put_live(self, row: PutLive) -> None:
-        values = (row.run_id, row.function_no, row.queued_score, row.wake_at_ms, row.state)
+        values = _live_values(row)
         self._execute(_UPDATE_LIVE_STATE, values)
         if not self._connection.changes():
             self._execute(_PUT_LIVE, values)
@@ -122,10 +133,18 @@ class Writes:
 
     def _put_event(self, row: PutEvent) -> None:
         name_no = self._name_nos.get(row.name)
+        internal = row.name.startswith(INTERNAL_PREFIX)
+        newest = self._newest_event_ids
+        if not newest:
+            newest += [self._find_newest_event_id(kind) for kind in (0, 1)]
+        # Ids ascend but for those that producers choose. What is newer than all events of the
+        # other kind need not be looked for among them, which is half of the work.
+        is_newer = row.event_id > newest[not internal]
+        newest[internal] = max(newest[internal], row.event_id)
         self._execute(
-            _PUT_EVENT,
+            _PUT_NEWER_EVENT if is_newer else _PUT_EVENT,
             (
-                row.name.startswith(INTERNAL_PREFIX),
+                internal,
                 row.event_id,
                 self._find_name_no(row.name) if name_no is None else name_no,
                 row.ts_ms - ulid_ms(row.event_id),
@@ -138,6 +157,14 @@ class Writes:
                 row.meta,
             ),
         )
+
+    def _find_newest_event_id(self, kind: int) -> bytes:
+        rows = self._execute(_NEWEST_EVENT_ID, (kind,)).fetchall()
+        if not rows:
+            return b""
+        ((event_id,),) = rows
+        assert isinstance(event_id, bytes), "event ids are bytes"
+        return event_id
 
     def _find_name_no(self, name: str) -> int:
         if len(self._name_nos) >= EVENT_NAMES_MAX:
@@ -158,6 +185,10 @@ def _after(at_ms: int | None, start_ms: int) -> int | None:
 def _run_values(row: PutRun) -> tuple[object, ...]:
     started_after_ms = _after(row.started_at_ms, ulid_ms(row.run_id))
     return (row.run_id, row.function_no, row.event_id, row.status, started_after_ms)
+
+
+def _live_values(row: PutLive) -> tuple[object, ...]:
+    return (row.run_id, row.function_no, row.queued_score, row.wake_at_ms, row.state)
 
 
 def _step_values(row: PutStep) -> tuple[object, ...]:

@@ -14,7 +14,7 @@ from uvicorn.server import ServerState
 
 from stepwell.engine.turn import EngineConfig
 from stepwell.server.api import build_api
-from stepwell.server.api.http_protocol import BoundedHttp
+from stepwell.server.api.event_http import EventHttp
 from stepwell.server.clock import SystemClock
 from stepwell.server.ids import SystemIds
 from stepwell.server.runtime import Runtime
@@ -47,6 +47,7 @@ class Api:
     """The server under test, and a client for it."""
 
     def __init__(self, *, store: MemoryStore, runtime: Runtime, book: WorkerBook) -> None:
+        self.connections: set[Any] = set()  # the protocols at work
         self.store = store
         self.runtime = runtime
         self.book = book
@@ -116,9 +117,10 @@ async def open_api(
     config = uvicorn.Config(app, ws="none", log_config=None, access_log=False)
     config.load()
     state = ServerState()
+    api.connections = state.connections
     # The protocol alone: `uvicorn.Server` takes a fifth of a second to stop.
     server = await loop.create_server(
-        lambda: BoundedHttp(config=config, server_state=state, app_state={}),
+        lambda: EventHttp(config=config, server_state=state, app_state={}, edge=app),
         "127.0.0.1",
         0,
     )

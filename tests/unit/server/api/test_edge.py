@@ -171,4 +171,4 @@ def break_reads(api: Any, error: Exception) -> None:
     for name in ("events", "runs", "event", "run"):
         setattr(reader, name, fail)
     api.runtime.reader = lambda: reader
-    api.runtime.receive_events = fail
+    api.runtime.receive_events = api.runtime.submit_events = fail

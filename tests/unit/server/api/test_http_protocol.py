@@ -13,6 +13,8 @@ from tests.unit.server.api.bench import open_api
 from tests.unit.server.loop import on_loop
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.unit.server.api.bench import Api
 
 LINE = b"GET /health HTTP/1.1\r\nHost: a\r\n"
@@ -110,15 +112,15 @@ class HeldStore:
     """Lets a POST wait for its answer."""
 
     def __init__(self, api: Api) -> None:
-        self.asked, self.answered = asyncio.Event(), asyncio.Event()
-        receive = api.runtime.receive_events
+        self.asked = asyncio.Event()
+        self.give: Callable[[], None]
+        submit = api.runtime.submit_events
 
-        async def held(*args: Any) -> list[str]:
+        def held(*args: Any) -> None:
             self.asked.set()
-            await self.answered.wait()
-            return await receive(*args)
+            self.give = lambda: submit(*args)
 
-        api.runtime.receive_events = held  # type: ignore[assignment, method-assign]
+        api.runtime.submit_events = held  # type: ignore[assignment, method-assign]
 
 
 @pytest.mark.usefixtures("hasty")
@@ -132,7 +134,7 @@ async def test_a_slow_answer_is_not_the_next_requests_408() -> None:
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.1):  # twice the time of a head
                 await reader.read(1)
-        store.answered.set()
+        store.give()
         assert (await reader.readuntil(b"}")).startswith(b"HTTP/1.1 200 ")
         assert (await reader.read()).startswith(b"HTTP/1.1 408 ")  # its time ran from then on
         writer.close()
@@ -160,7 +162,7 @@ def test_a_large_head_is_refused_after_the_answer_that_is_owed(
             assert not paused.is_set()
             writer.write(b"X: " + b"y" * 2 * HEAD_BYTES_MAX)
             await paused.wait()
-            store.answered.set()
+            store.give()
             assert (await reader.readuntil(b"}")).startswith(b"HTTP/1.1 200 ")
             assert (await reader.readuntil(b"\r\n")).startswith(b"HTTP/1.1 431 ")
             writer.close()

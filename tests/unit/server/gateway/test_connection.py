@@ -238,6 +238,16 @@ async def test_a_worker_that_was_never_ready_is_gone_too() -> None:
 
 
 @on_loop
+async def test_a_worker_that_closes_its_socket_leaves_no_call_that_it_has_begun() -> None:
+    line = Line()
+    await line.handshake()
+    line.connection.goodbye()
+    line.session.lost()
+    line.settle()
+    assert line.runtime.asked[2:] == [("detach", CONNECTION_ID), ("gone", CONNECTION_ID)]
+
+
+@on_loop
 async def test_a_socket_that_never_said_hello_tells_nobody() -> None:
     line = Line()
     line.session.lost()

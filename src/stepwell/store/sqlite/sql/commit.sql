@@ -21,6 +21,18 @@ SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11
 WHERE NOT EXISTS (SELECT 1 FROM event WHERE internal = 1 - ?1 AND event_id = ?2)
 ON CONFLICT DO NOTHING;
 
+-- name: put_newer_event
+-- Insert an event that is newer than all events of the other kind, unless its id is known.
+INSERT INTO event (
+    internal, event_id, name_no, ts_after_ms, data, runs, source_run, external_id, user, v, meta
+)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
+ON CONFLICT DO NOTHING;
+
+-- name: newest_event_id
+-- The newest event that is internal, or that is not.
+SELECT event_id FROM event WHERE internal = ?1 ORDER BY event_id DESC LIMIT 1;
+
 -- name: event_name_no
 -- The number of an event name.
 SELECT no FROM event_name WHERE name = ?1;
