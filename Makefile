@@ -12,13 +12,18 @@ OFFICIAL_ENV := .cache/official-py/.stamp-$(OFFICIAL_VERSION)
 # The engines that the benchmarks compare us with, each in an environment of its own.
 PEERS := .cache/peers/.stamp
 WIRE := src/stepwell/wire
-# make bench BENCH="--quick --only workloads"; without BENCH everything, nine minutes
+# make bench BENCH="--quick --only workloads"; without BENCH everything, ten minutes
 BENCH ?=
 # make soak SUITE="power-loss chaos" MINUTES=30
-SUITE ?= power-loss chaos
+SUITE ?= sim process-sim power-loss chaos stopped-workers
 MINUTES ?= 10
+SOAK_sim = tests.sim.soak --minutes $(MINUTES)
+SOAK_process-sim = tests.process_sim --minutes $(MINUTES)
 SOAK_power-loss := tests.store.power_loss --cuts 2000
-SOAK_chaos = tests.chaos.soak --minutes $(MINUTES)
+# 1,000 kills of the server and as many of workers, unless MINUTES or KILLS says otherwise
+KILLS ?= 1000
+SOAK_chaos = tests.chaos.soak $(if $(filter file,$(origin MINUTES)),--kills $(KILLS),--minutes $(MINUTES))
+SOAK_stopped-workers := tests.chaos.stopped_workers --replies 500
 
 .DEFAULT_GOAL := test
 .PHONY: demo test soak bench lint types fmt docs proto
@@ -26,7 +31,7 @@ SOAK_chaos = tests.chaos.soak --minutes $(MINUTES)
 
 demo: $(ENV) ; $(BIN)/python -m stepwell.cli demo
 test: lint types $(OFFICIAL_ENV) ; $(BIN)/python -m pytest -q -n 2
-soak: $(ENV) $(OFFICIAL_ENV) ; set -e $(foreach suite,$(SUITE),; $(BIN)/python -m $(or $(SOAK_$(suite)),$(error SUITE is power-loss, chaos or both, not "$(suite)")))
+soak: $(ENV) $(OFFICIAL_ENV) ; set -e $(foreach suite,$(SUITE),; $(BIN)/python -m $(or $(SOAK_$(suite)),$(error SUITE may name sim, process-sim, power-loss, chaos and stopped-workers, not "$(suite)")))
 bench: $(ENV) $(OFFICIAL_ENV) $(PEERS) ; $(BIN)/python -m benchmarks $(BENCH)
 lint: $(ENV) ; $(BIN)/ruff check -q && $(BIN)/ruff format -q --diff && { $(BIN)/lint-imports --no-logo > .venv/imports.log || { cat .venv/imports.log; exit 1; }; }
 types: $(ENV) ; $(BIN)/mypy --no-error-summary

@@ -92,10 +92,19 @@ class Ledger:
 
 
 class Verdict(msgspec.Struct):
-    """What was found; `faults` is empty if nothing was lost and nothing happened twice."""
+    """What was found; `faults` is empty if nothing was lost and nothing happened twice.
+
+    Attributes:
+        lost: Events, runs and results that are missing.
+        stranded: Runs that have not ended.
+        twice: Runs and steps that are there again, and results that are not those of their steps.
+    """
 
     runs: int = 0
     steps: int = 0
+    lost: int = 0
+    stranded: int = 0
+    twice: int = 0
     faults: list[str] = []
 
 
@@ -110,7 +119,8 @@ def judge(data_dir: Path, sent: Iterable[Sent], ledger: Ledger) -> Verdict:
             records = reader.runs(limit=RUNS_MAX)
             verdict.runs = len(records)
             stranded, live = store.count_stranded(), reader.count_live()
-            if stranded or live:
+            verdict.stranded = max(stranded, live)
+            if verdict.stranded:
                 verdict.faults.append(f"{live} runs have not ended, {stranded} are stranded")
             for row in reader.quarantined(limit=10):
                 verdict.faults.append(f"quarantined: {row.input_repr[:200]} {row.traceback}")
@@ -146,8 +156,11 @@ def _judge_event(
 ) -> None:
     for event_id in sent.ids:
         if reader.event(EventId(parse_ulid(event_id))) is None:
+            verdict.lost += 1
             verdict.faults.append(f"{sent.key}: event {event_id} was acknowledged and is lost")
     if len(runs) != 1:
+        verdict.lost += not runs
+        verdict.twice += len(runs) > 1
         verdict.faults.append(f"{sent.key} ({sent.kind}) has {len(runs)} runs")
         return
     (run,) = runs
@@ -162,9 +175,16 @@ def _judge_event(
 
 
 def _judge_handlers(run: RunRecord, handlers: list[RunRecord], verdict: Verdict) -> None:
-    statuses = [handler.status for handler in handlers]
-    if statuses != [RunStatus.COMPLETED]:
-        verdict.faults.append(f"{ulid_text(run.run_id)} failed, its handlers: {statuses}")
+    ends = [(handler.status, handler.output) for handler in handlers]
+    if len(ends) == 1:
+        ((status, output),) = ends
+        if status is RunStatus.COMPLETED:
+            return
+        if status is RunStatus.FAILED and _lost_on_the_way(output):
+            return  # it has one attempt
+    verdict.lost += not ends
+    verdict.twice += len(ends) > 1
+    verdict.faults.append(f"{ulid_text(run.run_id)} failed, its handlers: {ends}")
 
 
 def _judge_steps(
@@ -176,7 +196,10 @@ def _judge_steps(
     names = Counter(step.name for step in steps)
     if sent.kind == "doomed" and not steps and _lost_on_the_way(run.output):
         return
-    if names != Counter(STEPS[sent.kind]):
+    wanted = Counter(STEPS[sent.kind])
+    if names != wanted:
+        verdict.lost += bool(wanted - names)
+        verdict.twice += bool(names - wanted)
         verdict.faults.append(
             f"{sent.key} ({sent.kind}): run {run_id} has the steps {names}; it ended with "
             f"{run.output!r}"
@@ -188,14 +211,16 @@ def _judge_steps(
             continue
         result = results[step.name] = msgspec.json.decode(step.data, type=str)
         if not ledger.made(result, run_id=run_id, step=step.name):
+            verdict.lost += 1
             verdict.faults.append(f"{run_id}: no body of {step.name} has made {result}")
     returned = [results[name] for name in STEPS[sent.kind] if name in results]
     if sent.kind != "doomed" and msgspec.json.decode(run.output or b"null") != returned:
+        verdict.twice += 1
         verdict.faults.append(f"{run_id}: returned {run.output!r}, its steps say {returned}")
 
 
 def _lost_on_the_way(error: bytes | None) -> bool:
-    """Whether a run's last attempt was used up before its step began.
+    """Whether a run's last attempt was used up by the faults.
 
     The official worker reports a failure if its socket breaks before it has acknowledged a call;
     the server does so if a call has lost its worker three times in a row.

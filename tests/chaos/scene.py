@@ -17,6 +17,8 @@ from tests.server_process import poll
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tests.faulty_disk.orders import FaultyDisk
+
 APPS = Path(__file__).with_name("apps")
 APP_ID = "chaos"
 
@@ -24,11 +26,28 @@ _ESTABLISHED = "01"
 
 
 class Scene:
-    """One test's world; leaving it in peace checks that the server has nothing left to do."""
+    """One test's world; leaving it in peace checks that the server has nothing left to do.
 
-    def __init__(self, directory: Path, *arguments: str) -> None:
+    Args:
+        arguments: Of the server.
+        data_dir: Of the server, if it is not in `directory`.
+        disk: What the server has in place of the real one.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        *arguments: str,
+        data_dir: Path | None = None,
+        disk: FaultyDisk | None = None,
+    ) -> None:
         self.stage = Stage(directory / "stage")
-        self.server = LastingServer(*arguments, data_dir=directory / "data")
+        self.server = LastingServer(
+            *arguments,
+            data_dir=data_dir or directory / "data",
+            environ=None if disk is None else disk.environ,
+            module="stepwell.cli" if disk is None else "tests.faulty_disk",
+        )
         self.api = Api(lambda: self.server.api_url)
         self._running = contextlib.ExitStack()
 

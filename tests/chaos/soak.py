@@ -1,8 +1,13 @@
 """Kill, stop and restart server and workers at random under load: `python -m tests.chaos.soak`.
 
+Each round kills the server and a worker, one after the other or together; half of the kills come
+while calls run, half while their victim drains. In between, server and workers are restarted in
+good order, and stopped for a while.
+
 Prints the seed first and the counts last. The exit status is 1 if anything was lost, happened
-twice or did not end, or if fewer than half of the kills hit work in flight. The seed decides on
-the load and on the faults; when exactly a fault strikes is up to the machine.
+twice, or did not end within a minute of the last restart, or if fewer than half of any kind of
+kills hit a call in flight. The seed decides on the load and on the faults; when exactly a fault
+strikes is up to the machine. Counts of several soaks may be added up.
 """
 
 from __future__ import annotations
@@ -18,25 +23,37 @@ import tempfile
 import time
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import msgspec
+
+from tests.chaos.kills import OF_SERVER, OF_WORKERS, Kills
 from tests.chaos.ledger import Ledger, judge
 from tests.chaos.load import Load
 from tests.compat.api import Api
 from tests.compat.lasting_server import LastingServer
-from tests.compat.worker import OFFICIAL, OURS, Stage, WorkerProcess
+from tests.compat.worker import OFFICIAL, OURS, SUBSTITUTIONS, Sdk, Stage, WorkerProcess
 from tests.server_process import poll
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from tests.compat.worker import Sdk
 
 APP_ID = "soak"
 APP = Path(__file__).with_name("apps") / "load.py"
-WORKERS = (OURS, OURS, OURS, OFFICIAL)
-RUNS_ALIVE = 60
-SETTLES_S = 120.0
+EAGER = Sdk(
+    OURS.name,
+    OURS.python,
+    SUBSTITUTIONS
+    | {
+        "import stage": "import stage\nimport stepwell.connect.backoff\n"
+        "stepwell.connect.backoff.STABLE_MS = 500"
+    },
+)
+"""Ours, but a connection that was ready for a moment counts as a good one: it waits for a server
+that is killed every second no longer than for one that is killed once."""
+
+WORKERS = (EAGER, EAGER, EAGER, OFFICIAL)
+RUNS_ALIVE = 80
+ENDS_S = 60.0
+"""How long after the last restart all runs must have ended."""
+
+PROGRESS_S = 10.0
 SERVER_OPTIONS = (
     "--retry-interval", "0.5",
     "--connect-lease", "4",
@@ -44,8 +61,20 @@ SERVER_OPTIONS = (
     "--connect-drain-wait", "1",
 )  # fmt: skip
 
-KILLS = ("kill server", "kill worker")
-FAULTS = (*KILLS, *KILLS, *KILLS, "restart server", "restart worker", "stop server", "stop worker")
+OTHERS = ("restart server", "restart worker", "stop server", "stop worker")
+OTHERS_SHARE = 0.15  # of the rounds have one of them too
+
+
+class Goal(msgspec.Struct, frozen=True):
+    """When it is enough: after some minutes, or some kills of the server and as many of workers."""
+
+    minutes: float | None = None
+    kills: int | None = None
+
+    def __str__(self) -> str:
+        if self.kills is not None:
+            return f"--kills {self.kills}"
+        return f"--minutes {self.minutes:g}"
 
 
 class Soak:
@@ -56,16 +85,23 @@ class Soak:
     """
 
     def __init__(self, directory: Path, seed: int) -> None:
-        self.faults: Counter[str] = Counter()
-        self.in_flight: Counter[str] = Counter()
-        self.gave_up = 0
+        self.others: Counter[str] = Counter()
+        self._directory = directory
+        self._gave_up = 0
         self._random = random.Random(seed)
         self._stage = Stage(directory / "stage")
         self._server = LastingServer(*SERVER_OPTIONS, data_dir=directory / "data")
         self._api = Api(lambda: self._server.api_url)
         self._workers: list[WorkerProcess] = []
-        self._later: list[tuple[float, Callable[[], None]]] = []
+        self._later: list[tuple[float, WorkerProcess, int]] = []  # stopped until then
         self.ledger = Ledger(self._stage.directory / "ran")
+        self.kills = Kills(
+            self._server,
+            self._workers,
+            ledger=self.ledger,
+            random=self._random,
+            stopped=lambda worker: any(worker is other for _, other, _ in self._later),
+        )
         self.load = Load(
             self._api,
             seed=seed,
@@ -73,37 +109,51 @@ class Soak:
             alive=RUNS_ALIVE,
             unfinished=self.ledger.unfinished,
         )
+        self._begun_s = self._shown_s = self._restarted_s = time.monotonic()
+        self._ended_s = 0.0
 
     @property
     def data_dir(self) -> Path:
         """Of the server."""
         return self._server.data_dir
 
-    def run(self, minutes: float) -> list[str]:
+    def run(self, goal: Goal) -> list[str]:
         """Do it, and print the counts; what went wrong."""
-        with contextlib.ExitStack() as running:
-            running.enter_context(self._server)
-            self._workers = [running.enter_context(self._worker(sdk)) for sdk in WORKERS]
-            for worker in self._workers:
-                worker.ready(self._api)
-            self.load.start()
-            self._hurt(time.monotonic() + 60 * minutes)
-            for _, act in self._later:
-                act()
-            self.load.stop()
-            trouble = self._settle()
-            self._server.kill()
+        try:
+            with contextlib.ExitStack() as running:
+                running.enter_context(self._server)
+                self._workers += [running.enter_context(self._worker(sdk)) for sdk in WORKERS]
+                for worker in self._workers:
+                    worker.ready(self._api)
+                self.load.start()
+                self._begun_s = time.monotonic()
+                self._hurt(goal)
+                took_s = time.monotonic() - self._begun_s
+                self._go_on(time.monotonic() + 1e9)
+                self.load.stop()
+                trouble = self._settle()
+                self._server.kill()
+        finally:
+            (self._directory / "server.log").write_text(self._server.log)
         verdict = judge(self.data_dir, self.load.sent.values(), self.ledger)
-        self._report(verdict.runs, verdict.steps)
+        for line in self.kills.lines():
+            print(line)
+        killed = self.kills.of_server + self.kills.of_workers
+        print(
+            f"{took_s:.0f} s, {took_s / max(1, killed):.2f} s a kill; other faults: "
+            + ", ".join(f"{fault} {self.others[fault]}" for fault in OTHERS)
+            + f"; the official worker gave up {self._gave_up} times"
+        )
+        print(
+            f"events: {self.load.acknowledged} acknowledged, {self.load.repeated} sent twice on "
+            f"purpose, {self.load.unanswered} requests without an answer"
+        )
+        print(
+            f"runs: {verdict.runs}; steps: {verdict.steps} committed, {self.ledger.bodies} bodies "
+            f"begun; all ended {self._ended_s:.1f} s after the last restart"
+        )
+        print(f"lost {verdict.lost}, stranded {verdict.stranded}, second commits {verdict.twice}")
         return trouble + verdict.faults
-
-    def missed(self) -> list[str]:
-        """Kills that hit nothing prove nothing: what is wrong with them."""
-        kills = sum(self.faults[fault] for fault in KILLS)
-        hits = sum(self.in_flight[fault] for fault in KILLS)
-        if kills == 0 or 2 * hits < kills:
-            return [f"only {hits} of {kills} kills hit work in flight"]
-        return []
 
     def _worker(self, sdk: Sdk) -> WorkerProcess:
         return WorkerProcess(
@@ -112,75 +162,95 @@ class Soak:
 
     # --- faults ---
 
-    def _hurt(self, until_s: float) -> None:
-        while (now_s := time.monotonic()) < until_s:
-            due = [pair for pair in self._later if pair[0] <= now_s]
-            for pair in due:
-                self._later.remove(pair)
-                pair[1]()
+    def _hurt(self, goal: Goal) -> None:
+        number = 0
+        while not self._enough(goal):
+            self._show_progress()
+            self._go_on(time.monotonic())
             self._revive()
-            self._fault(self._random.choice(FAULTS))
-            self._pass_time(self._random.uniform(0.5, 2))
+            if self._random.random() < OTHERS_SHARE:
+                self._other(self._random.choice(OTHERS))
+            self._kill(OF_SERVER[number % 2], OF_WORKERS[number // 2 % 2])
+            number += 1
 
-    def _fault(self, fault: str) -> None:
+    def _enough(self, goal: Goal) -> bool:
+        if goal.kills is not None:
+            return min(self.kills.of_server, self.kills.of_workers) >= goal.kills
+        assert goal.minutes is not None, "a goal has one of the two"
+        return time.monotonic() > self._begun_s + 60 * goal.minutes
+
+    def _kill(self, of_server: str, of_workers: str) -> None:
+        """One round: kill both, and start both again."""
+        sdk = self._random.choice(WORKERS)
+        match self._random.choice(("server first", "worker first", "together")):
+            case "server first":
+                self.kills.kill_server(of_server)
+                self._start_server()
+                self.kills.kill_worker(of_workers, sdk).start()
+            case "worker first":
+                self.kills.kill_worker(of_workers, sdk).start()
+                self.kills.kill_server(of_server)
+                self._start_server()
+            case "together":
+                self.kills.engage(sdk)
+                self.kills.kill_server(of_server)
+                self.kills.kill_worker(of_workers, sdk).start()
+                self._start_server()
+        self._restarted_s = time.monotonic()
+
+    def _start_server(self) -> None:
+        self._server.start()
+        self._restarted_s = time.monotonic()
+
+    def _other(self, fault: str) -> None:
+        self.others[fault] += 1
         worker = self._random.choice(self._workers)
         match fault:
-            case "kill server":
-                self._server.kill()
-                self._count(fault, self.ledger.at_work())
-                self._pass_time(self._random.uniform(0, 1))
-                self._server.start()
-            case "kill worker":
-                pid = worker.pid
-                worker.kill()
-                self._count(fault, self.ledger.at_work(pid))
-                self.ledger.forget(pid)
-                worker.start()
             case "restart server":
-                self._count(fault, self.ledger.at_work())
                 self._server.terminate()
-                self._server.start()
+                self._start_server()
             case "restart worker":
-                pid = worker.pid
-                self._count(fault, self.ledger.at_work(pid))
                 worker.signal(signal.SIGCONT)
+                pid = worker.pid
                 worker.terminate()
                 self.ledger.forget(pid)
                 worker.start()
             case "stop server":
-                self._count(fault, self.ledger.at_work())
                 os.kill(self._server.pid, signal.SIGSTOP)
-                self._pass_time(self._random.uniform(0.1, 2))
+                time.sleep(self._random.uniform(0.1, 2))
                 os.kill(self._server.pid, signal.SIGCONT)
             case "stop worker":
-                pid = worker.pid
-                self._count(fault, self.ledger.at_work(pid))
                 worker.signal(signal.SIGSTOP)
                 goes_on_s = time.monotonic() + self._random.uniform(0.5, 6)  # the lease is 4 s
-                self._later.append((goes_on_s, lambda: self._go_on(worker, pid)))
+                self._later.append((goes_on_s, worker, worker.pid))
 
-    def _count(self, fault: str, at_work: int) -> None:
-        self.faults[fault] += 1
-        self.in_flight[fault] += at_work > 0
-
-    @staticmethod
-    def _go_on(worker: WorkerProcess, pid: int) -> None:
-        if worker.is_running and worker.pid == pid:
-            worker.signal(signal.SIGCONT)
+    def _go_on(self, now_s: float) -> None:
+        """Continue the workers whose time to stand still is over."""
+        due = [entry for entry in self._later if entry[0] <= now_s]
+        self._later = [entry for entry in self._later if entry[0] > now_s]
+        for _, worker, pid in due:
+            if worker.is_running and worker.pid == pid:
+                worker.signal(signal.SIGCONT)
+                self._restarted_s = time.monotonic()
 
     def _revive(self) -> None:
         """The official worker gives up after five refusals in a row; its host restarts it."""
         for worker in self._workers:
             if not worker.is_running:
                 assert worker.sdk is OFFICIAL, f"our worker has ended:\n{worker.log[-4_000:]}"
-                self.gave_up += 1
+                self._gave_up += 1
                 self.ledger.forget(worker.pid)
                 worker.start()
 
-    @staticmethod
-    def _pass_time(seconds: float) -> None:
-        """Let the load go on; nothing is waited for."""
-        time.sleep(seconds)
+    def _show_progress(self) -> None:
+        now_s = time.monotonic()
+        if now_s - self._shown_s >= PROGRESS_S:
+            self._shown_s = now_s
+            print(
+                f"{now_s - self._begun_s:4.0f} s: {self.kills.of_server} kills of the server, "
+                f"{self.kills.of_workers} of workers, {self.load.acknowledged} events",
+                flush=True,
+            )
 
     # --- the end ---
 
@@ -194,35 +264,31 @@ class Soak:
                 for status in ("QUEUED", "RUNNING")
             )
 
+        left_s = self._restarted_s + ENDS_S - time.monotonic()
         try:
-            poll(over, "all runs to end", timeout_s=SETTLES_S)
+            poll(over, f"all runs to end, {ENDS_S:g} s since the last restart", timeout_s=left_s)
         except AssertionError as error:
             return [str(error)]
+        self._ended_s = time.monotonic() - self._restarted_s
         return []
-
-    def _report(self, runs: int, steps: int) -> None:
-        for fault in sorted(set(FAULTS)):
-            print(f"{fault}: {self.faults[fault]}, {self.in_flight[fault]} with work in flight")
-        load = self.load
-        print(
-            f"events: {load.acknowledged} acknowledged, {load.repeated} sent twice on purpose, "
-            f"{load.unanswered} requests without an answer"
-        )
-        print(f"runs: {runs}; steps: {steps} committed, {self.ledger.bodies} bodies begun")
-        print(f"the official worker gave up {self.gave_up} times")
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the soak; the exit status."""
     parser = argparse.ArgumentParser(prog="python -m tests.chaos.soak", description=__doc__)
-    parser.add_argument("--minutes", type=float, default=10.0)
-    parser.add_argument("--seed", type=int, default=None)
+    goals = parser.add_mutually_exclusive_group()
+    goals.add_argument("--minutes", type=float)
+    goals.add_argument("--kills", type=int, help="of the server, and as many of workers")
+    parser.add_argument("--seed", type=int)
     given = parser.parse_args(arguments)
+    goal = Goal(minutes=given.minutes, kills=given.kills)
+    if goal == Goal():
+        goal = Goal(kills=1_000)
     seed = random.SystemRandom().randrange(10**6) if given.seed is None else given.seed
-    print(f"python -m tests.chaos.soak --minutes {given.minutes:g} --seed {seed}", flush=True)
+    print(f"python -m tests.chaos.soak {goal} --seed {seed}", flush=True)
     directory = Path(tempfile.mkdtemp(prefix="stepwell-soak-"))
     soak = Soak(directory, seed)
-    trouble = soak.run(given.minutes) + soak.missed()
+    trouble = soak.run(goal) + soak.kills.missed()
     for line in trouble[:50]:
         print(f"FAULT {line}")
     if trouble:

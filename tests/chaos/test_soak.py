@@ -1,4 +1,4 @@
-"""A few seconds of the soak, and proof that it would see what it looks for."""
+"""A dozen kills of the soak, and proof that it would see what it looks for."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.chaos.kills import OF_SERVER, OF_WORKERS
 from tests.chaos.ledger import Ledger, judge
 from tests.chaos.load import Sent
-from tests.chaos.soak import Soak
+from tests.chaos.soak import Goal, Soak
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 SEED = 7
-MINUTES = 0.1
+KILLS = 12
 
 
 @pytest.mark.chaos
@@ -23,11 +24,14 @@ MINUTES = 0.1
 def test_a_short_soak_loses_nothing_and_would_notice(tmp_path: Path) -> None:
     soak = Soak(tmp_path, SEED)
 
-    assert soak.run(MINUTES) == []
+    assert soak.run(Goal(kills=KILLS)) == []
 
+    kills = soak.kills
+    assert min(kills.of_server, kills.of_workers) >= KILLS
+    assert all(kills.counts[kind] for kind in (*OF_SERVER, *OF_WORKERS))
+    assert 2 * kills.in_flight.total() >= kills.counts.total()
     sent = list(soak.load.sent.values())
     assert len(sent) > 50
-    assert soak.faults.total() > 2
     lost = Sent(key="key-lost", kind="chain", ids=["01K7T09A4B0000000000000000"])
     faults = judge(soak.data_dir, [*sent, lost], soak.ledger).faults
     assert faults == [

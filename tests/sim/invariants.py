@@ -7,61 +7,134 @@
 5. A live run is in memory, or a window over the store will bring it: it is queued behind the
    last place of its function's queue, or waits beyond the horizon.
 6. Leases, leased jobs and slots in use are the same, and no instance has more calls than it takes.
+   The leases that are looked at first are those that end first.
 7. In memory every queued job stands in its queue once, every time up to the horizon is a timer.
    A run has at most one job for each step, and one that is aimed at none.
-8. A call leaves only after the commit that holds it, with all steps that were finished then; it is
-   aimed at a step that is not finished.
+8. A call leaves only after the commit that holds it, with all steps that were finished then and
+   what they came to; it is aimed at a step that is not finished.
 9. A report of a call that is not the current one changes nothing.
 
 At the end:
 
 10. No live row, no lease, no slot in use, nothing in memory; a rebuild is empty too.
-11. What was acknowledged is there: each event once, one run for each function it starts, one run
-    for a producer's id.
+11. Everybody was answered, and what was acknowledged is there: each event once, one run for each
+    function it starts, one run for a producer's id.
 12. Every run came to what its program comes to, or failed because its worker was lost too often.
 13. Each end has its lifecycle events, and each failure started its handler once.
+
+And always:
+
+14. An answer leaves only after the commit that holds what it acknowledges, all of it.
+15. The server finds nothing wrong with itself: it logs no error, raises nothing and puts no input
+    into quarantine, but for what the simulation does to it.
+16. Nothing happens before its time or long after it: a sleep lasts as long as it was asked to, a
+    failed attempt is followed by the next one when the schedule says, as often as is allowed, and
+    the server's time does not go back.
+17. Of the runs of one function that memory holds, the one that was queued first goes on first.
+18. Nothing is done again without a reason: while nothing goes wrong no call is lost and no body
+    runs more often than its failures ask. Nor is it done again for ever: a worker that is lost
+    three times in a row costs an attempt.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
+from stepwell.engine.retry import JITTER_MS, retry_delay_ms
 from stepwell.engine.rows import (
     DeleteLive,
+    HistoryKind,
     PutHistory,
     PutLive,
     PutRun,
     PutStep,
     RunStatus,
+    StepKind,
     UpdateRun,
 )
-from stepwell.engine.state import Job, Phase, Run
+from stepwell.engine.state import Job, Phase, Run, decode_state
 from stepwell.wire.ids import UNTARGETED_STEP
+from stepwell.wire.outcomes import Ops
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from stepwell.engine.effects import Dispatch
     from stepwell.engine.partition import Partition
     from stepwell.engine.rows import RunImage, Write
+    from stepwell.engine.turn import EngineConfig
     from stepwell.store.memory import MemoryReader, MemoryStore
-    from stepwell.wire.ids import RunId
+    from stepwell.wire.ids import RequestId, RunId
+    from stepwell.wire.ops import Op
+    from stepwell.wire.outcomes import Outcome
+
+LATE_MS = 10_000
+"""So long after its time nothing is still waiting, however slow the disk is."""
+
+LOSSES_PER_ATTEMPT = 3
+
+
+class Call(Protocol):
+    """A call that leaves, as a decision or as a message."""
+
+    @property
+    def run_id(self) -> RunId: ...
+    @property
+    def request_id(self) -> RequestId: ...
+    @property
+    def step_id(self) -> str: ...
+    @property
+    def stack(self) -> tuple[str, ...]: ...
 
 
 class Committed:
-    """The rows of all commits, checked as they come."""
+    """The rows of all commits, checked as they come.
 
-    def __init__(self) -> None:
+    Args:
+        config: Whose retry schedule must be kept; None if it does not matter.
+    """
+
+    def __init__(self, config: EngineConfig | None = None) -> None:
         self.statuses: dict[RunId, RunStatus] = {}
         self.live: set[RunId] = set()
         self.steps: dict[RunId, list[str]] = {}
+        self.sent: dict[RequestId, RunId] = {}
+        """Calls that the last commit gave out."""
+        self.called: dict[RequestId, RunId] = {}
+        """All calls."""
+        self.late_ms = LATE_MS
+        self._config = config
         self._history: Counter[RunId] = Counter()
+        self._commits = 0
+        self._fences: dict[RunId, set[RequestId]] = {}
+        self._retired: dict[RequestId, int] = {}
+        self._waits: dict[RunId, dict[int, tuple[int, int]]] = {}  # by job: attempt, due time
+        self._sleeps: dict[tuple[RunId, str], int] = {}
+        self._failed_ms: dict[RunId, int] = {}  # in this commit
+        self._up_since_ms: int | None = None
+        self._now_ms = 0
 
-    def take(self, writes: Iterable[Write]) -> list[RunId]:
-        """Check one commit (1, 2, 3); returns the runs that it changed and that live."""
+    def restart(self) -> None:
+        """Another process has another clock, and begins late with everything."""
+        self._up_since_ms = None
+        self._now_ms = 0
+
+    def take(self, writes: Iterable[Write], now_ms: int | None = None) -> list[RunId]:
+        """Check one commit (1, 2, 3, 16); returns the runs that it changed and that live.
+
+        Args:
+            now_ms: The server's time now, at or after that of the decision; None to leave time out.
+        """
+        self._commits += 1
+        self.sent = {}
+        self._failed_ms.clear()
+        if self._up_since_ms is None:
+            self._up_since_ms = now_ms
+        if now_ms is not None:
+            assert now_ms >= self._now_ms, "16: time does not go back"
+            self._now_ms = now_ms
         changed: dict[RunId, None] = {}
         for row in writes:
             match row:
@@ -74,32 +147,102 @@ class Committed:
                     assert row.status >= before, "3: a run does not go back"
                     self.statuses[row.run_id] = row.status
                 case PutStep():
-                    finished = self.steps.setdefault(row.run_id, [])
-                    assert row.step_id not in finished, "2: a step is committed once"
-                    assert row.position == len(finished), "2: positions are contiguous"
-                    assert self._goes_on(row.run_id), "2: a step of a run that goes on"
-                    finished.append(row.step_id)
+                    self._take_step(row)
                 case PutHistory():
                     assert row.seq == self._history[row.run_id], "2: history is contiguous"
                     self._history[row.run_id] += 1
+                    if row.kind is HistoryKind.ATTEMPT_FAILED:
+                        self._failed_ms[row.run_id] = row.at_ms
+                    if row.kind is HistoryKind.SLEEP_STARTED:
+                        assert row.payload is not None, "2: a sleep has its time"
+                        self._sleeps[row.run_id, row.step_id or ""] = int(row.payload)
                 case PutLive():
                     has_reason = row.queued_score is not None or row.wake_at_ms is not None
                     assert has_reason, "1: a live run has a job or a wait"
                     self.live.add(row.run_id)
                     changed[row.run_id] = None
+                    self._take_jobs(row, now_ms)
                 case DeleteLive():
                     self.live.discard(row.run_id)
                     changed.pop(row.run_id, None)
+                    self._retire(row.run_id, set())
+                    self._waits.pop(row.run_id, None)
                 case _:
                     pass
         alive = {run_id for run_id, status in self.statuses.items() if not status.is_over}
         assert alive == self.live, "1: the runs that are not over are those with a live row"
         return list(changed)
 
-    def _goes_on(self, run_id: RunId) -> bool:
+    def retired_now(self, request_id: RequestId) -> bool:
+        """Whether the last commit ended this call; an earlier one did so if it raises 9."""
+        ended = self._retired.get(request_id)
+        assert ended is None or ended == self._commits, "9: a report of a call that is over counts"
+        return ended is not None
+
+    def holds(self, run_id: RunId, op: Op) -> bool:
+        """Whether what a call reported of a step is on disk."""
+        match op.op:
+            case "StepRun" | "Step" | "StepFailed":
+                return op.id in self.steps.get(run_id, ())
+            case "Sleep":
+                return (run_id, op.id) in self._sleeps
+            case _:
+                return True
+
+    def _take_step(self, row: PutStep) -> None:
+        finished = self.steps.setdefault(row.run_id, [])
+        assert row.step_id not in finished, "2: a step is committed once"
+        assert row.position == len(finished), "2: positions are contiguous"
         # A run that is new in this commit has its own row behind those of its steps.
-        status = self.statuses.get(run_id)
-        return status is None or not status.is_over
+        status = self.statuses.get(row.run_id)
+        assert status is None or not status.is_over, "2: a step of a run that goes on"
+        finished.append(row.step_id)
+        if row.kind is StepKind.SLEEP:
+            self._check_time(self._sleeps[row.run_id, row.step_id], row.ended_at_ms)
+
+    def _take_jobs(self, row: PutLive, now_ms: int | None) -> None:
+        jobs = decode_state(row.state).jobs
+        fences = {job.request_id for job in jobs if job.request_id is not None}
+        for request_id in fences - self._fences.get(row.run_id, set()):
+            assert request_id not in self._retired, "9: a fence is used once"
+            self.sent[request_id] = self.called[request_id] = row.run_id
+        self._retire(row.run_id, fences)
+        before = self._waits.get(row.run_id, {})
+        after = self._waits[row.run_id] = {}
+        for job in jobs:
+            costs = job.losses // LOSSES_PER_ATTEMPT
+            assert job.attempt >= costs, "18: three losses in a row use up an attempt"
+            waited = before.get(job.no)
+            if job.phase is Phase.WAITING:
+                after[job.no] = (job.attempt, job.due_ms)
+                if waited is None:
+                    self._check_schedule(row.run_id, job)
+                else:
+                    assert waited == after[job.no], "16: an attempt that waits is left alone"
+            elif waited is not None and waited[0] == job.attempt:
+                self._check_time(waited[1], now_ms)
+
+    def _check_schedule(self, run_id: RunId, job: Job) -> None:
+        if self._config is None:
+            return
+        assert run_id in self._failed_ms, "16: an attempt waits because one has failed"
+        interval_ms = self._config.retry_interval_ms
+        least_ms = retry_delay_ms(job.attempt - 1, interval_ms=interval_ms, entropy=0)
+        waits_ms = job.due_ms - self._failed_ms[run_id]
+        assert least_ms <= waits_ms <= least_ms + JITTER_MS, f"16: a retry waits {waits_ms} ms"
+
+    def _check_time(self, due_ms: int, now_ms: int | None) -> None:
+        if now_ms is None:
+            return
+        assert now_ms >= due_ms, f"16: it happened {due_ms - now_ms} ms before its time"
+        if self._up_since_ms is not None:
+            late_ms = now_ms - max(due_ms, self._up_since_ms)
+            assert late_ms <= self.late_ms, f"16: it happened {late_ms} ms after its time"
+
+    def _retire(self, run_id: RunId, fences: set[RequestId]) -> None:
+        for request_id in self._fences.get(run_id, set()) - fences:
+            self._retired[request_id] = self._commits
+        self._fences[run_id] = fences
 
 
 def check_runs(partition: Partition, images: Sequence[RunImage]) -> None:
@@ -142,6 +285,9 @@ def check_memory(partition: Partition) -> None:
             id(sleep) for sleep in run.state.sleeps if sleep.due_ms <= partition.timers.horizon_ms
         )
     assert len(partition.leases) == len(leased), "6: a lease has a leased job"
+    for leases in (partition.leases._held, partition.leases._dropped):
+        ends = [lease.until_ms for lease in leases.values()]
+        assert ends == sorted(ends), "6: leases are in the order of their ends"
     in_use = {
         name: instance.in_use
         for name, instance in partition.workers._instances.items()
@@ -166,14 +312,39 @@ def check_limits(partition: Partition) -> None:
             assert instance.in_use <= instance.limit, "6: an instance has no more than it takes"
 
 
-def check_call(committed: Committed, store: MemoryStore, call: Dispatch) -> None:
-    """8, as a call leaves."""
+def check_order(committed: Committed, partition: Partition) -> None:
+    """17, for the calls of the last commit."""
+    queued = [
+        run
+        for run in partition.runs.values()
+        if any(job.phase is Phase.QUEUED for job in run.state.jobs)
+    ]
+    for run_id in committed.sent.values():
+        sent = partition.runs.get(run_id)
+        for run in queued:
+            waits_longer = sent is not None and run.run_id < run_id
+            same = waits_longer and sent is not None and run.function_no == sent.function_no
+            assert not same, "17: first come, first served"
+
+
+def check_answer(committed: Committed, request_id: RequestId, outcome: Outcome) -> None:
+    """9 and 14, as a worker hears that its report counts."""
+    assert committed.retired_now(request_id), "14: a report is acknowledged once it is stored"
+    run_id = committed.called[request_id]
+    if isinstance(outcome, Ops) and run_id in committed.live:
+        for op in outcome.ops:
+            assert committed.holds(run_id, op), f"14: {op.op} {op.label} is acknowledged and lost"
+
+
+def check_call(committed: Committed, store: MemoryStore, call: Call, exact: bool = True) -> None:
+    """8, as a call leaves. `exact`: nothing was committed since the one that holds it."""
     (image,) = store.load_runs([call.run_id]) or (None,)
     assert image is not None, "8: a call's run is stored"
     fences = [job.request_id for job in Run.from_image(image).state.jobs]
     assert call.request_id in fences, "8: a call is stored before it leaves"
     finished = tuple(committed.steps.get(call.run_id, ()))
-    assert call.stack == finished, "8: a call carries all finished steps"
+    known = finished if exact else finished[: len(call.stack)]
+    assert call.stack == known, "8: a call carries all finished steps"
     aimed = call.step_id != UNTARGETED_STEP
     assert not (aimed and call.step_id in finished), "8: a call is not aimed at a finished step"
 

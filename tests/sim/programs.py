@@ -41,11 +41,13 @@ class Do(Node, frozen=True, kw_only=True):
         failures: It raises while the call's attempt is below this.
         final: Its error forbids a retry; then `failures` is more than the attempts there are, so
             that what it comes to does not depend on the attempt.
+        legacy: It is reported in the older spelling.
     """
 
     name: str
     failures: int = 0
     final: bool = False
+    legacy: bool = False
 
 
 class Nap(Node, frozen=True, kw_only=True):
@@ -68,6 +70,15 @@ class Together(Node, frozen=True, kw_only=True):
     race: bool
 
 
+ENDS: dict[str, tuple[str, dict[str, Any]]] = {
+    "InngestErrUnsupportedOpcode": ("Dance", {}),
+    "InngestErrInvalidSleep": ("Sleep", {"name": "soon"}),
+    "InngestErrTimeoutTooLong": ("Sleep", {"name": "9000h"}),
+    "InngestErrNoProgress": ("None", {}),
+}
+"""Operations that a run does not survive, by the failure; the last one if it goes on for long."""
+
+
 class Program(Node, frozen=True, kw_only=True):
     """A function.
 
@@ -75,6 +86,7 @@ class Program(Node, frozen=True, kw_only=True):
         eager: How many steps a call may run in a row before it reports.
         raises: At its end it raises for good instead of returning.
         complete_by_op: The result is reported as the op `RunComplete`.
+        fails_with: At its end it reports what `ENDS` says instead.
         version: Of execution, as the SDK says it.
     """
 
@@ -83,6 +95,7 @@ class Program(Node, frozen=True, kw_only=True):
     eager: int = 1
     raises: bool = False
     complete_by_op: bool = False
+    fails_with: str | None = None
     version: int = 2
 
 
@@ -165,7 +178,7 @@ def answer(
         told, no_retry = _run(step, attempt=attempt, last=last)
         reported.append(told)
         done[told["id"]] = told.get("data", CAUGHT)
-        if told["op"] != "StepRun" or len(reported) >= program.eager:
+        if told["op"] not in ("StepRun", "Step") or len(reported) >= program.eager:
             return ops(*reported, no_retry=no_retry)
 
 
@@ -179,6 +192,7 @@ def generate(random: Random, number: int) -> Program:
         eager=random.choice((1, 1, 1, 2, 5)),
         raises=random.random() < 0.1,
         complete_by_op=random.random() < 0.2,
+        fails_with=random.choice(list(ENDS)) if random.random() < 0.06 else None,
         version=random.choice((1, 2, 2)),
     )
 
@@ -197,7 +211,9 @@ def _sequence(
             ]
             nodes.append(Together(branches=tuple(branches), race=race))
         elif kind < 0.35:
-            ms = random.choice((0, 1, 700, 5_000, 400_000, 90_000_000))
+            ms = random.choice((0, 1, 700, 5_000, 400_000, 3_600_000))
+            if random.random() < 0.03:
+                ms = 90_000_000
             nodes.append(Nap(name=next(names), ms=ms))
         elif kind < 0.43 and not depth:
             nodes.append(Stumble(attempts=random.randint(0, retries)))
@@ -207,7 +223,8 @@ def _sequence(
             failures = retries + 1 if final else random.randint(1, retries + 1)
             if failing >= 0.25:
                 failures = 0
-            nodes.append(Do(name=next(names), failures=failures, final=final))
+            legacy = random.random() < 0.1
+            nodes.append(Do(name=next(names), failures=failures, final=final, legacy=legacy))
     return tuple(nodes)
 
 
@@ -252,7 +269,8 @@ def _frontier(
 def _run(step: Do, *, attempt: int, last: bool) -> tuple[dict[str, Any], bool]:
     """Run the step's body; returns the op and whether a retry is forbidden."""
     if attempt >= step.failures:
-        return op("StepRun", step.name, data=f"result of {step.name}"), False
+        kind = "Step" if step.legacy else "StepRun"
+        return op(kind, step.name, data=f"result of {step.name}"), False
     error = {"name": "Error", "message": f"{step.name} failed"}
     if step.final:
         return op("StepError", step.name, error=error), True
@@ -271,6 +289,9 @@ def _ending(program: Program, memo: Mapping[str, Any], reported: list[dict[str, 
     if program.raises:
         # An SDK that has steps to report tells them first, and raises in the next call.
         return ops(*reported) if reported else raised("the function raised", no_retry=True)
+    if program.fails_with is not None:
+        kind, fields = ENDS[program.fails_with]
+        return ops(*reported, op(kind, "the end", **fields))
     output = _results(program.nodes, lambda step: memo[step_id(step.name)])
     if program.complete_by_op:
         return ops(*reported, op("RunComplete", "complete", data=output))

@@ -1,63 +1,52 @@
-"""The server of a simulation: turns, commits that take time, crashes, and building anew from rows.
+"""The server of a simulation: the real runtime, turns, committer and clock, process after process.
 
-It does what the runtime does, in the same order: inputs gather while a commit is out, nothing is
-decided meanwhile, effects leave after the commit. Acknowledgements and lease extensions reach the
-partition at once. The store and what loads from it are the real ones.
+Only what is below and around them is simulated: the event loop, the disk, the network and the
+workers' sockets. Everything that comes from outside enters through `_on_loop`, as in a real
+process, where the loop calls all of it.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-import msgspec
-
-from stepwell.engine.effects import Dispatch, EventsAccepted, Reply, ReportTaken
-from stepwell.engine.inputs import (
-    ArrivedEvent,
-    CallReported,
-    EventsReceived,
-    WorkerAttached,
-    WorkerDetached,
-    WorkerGone,
-)
-from stepwell.engine.partition import Partition
-from stepwell.engine.rows import HistoryKind, PutHistory, PutStep
-from stepwell.server import loading
-from stepwell.store.memory import MemoryStore
-from stepwell.wire.events import NewEvent
-from stepwell.wire.ids import EventId
+from stepwell.engine.rows import HistoryKind, PutHistory, PutQuarantine, PutStep
+from stepwell.errors import StepwellError, StoreError
+from stepwell.server.clock import SystemClock
+from stepwell.server.ids import SystemIds
+from stepwell.server.runtime import Attached, Runtime
+from stepwell.store.committer import Committer
+from stepwell.wire.ids import parse_ulid, ulid_text
+from tests.sim.calls import read_call
+from tests.sim.disk import Crash, Disk
 from tests.sim.invariants import (
     Committed,
+    check_answer,
     check_call,
     check_limits,
     check_memory,
+    check_order,
     check_runs,
 )
-from tests.unit.engine.scenario import CountingIds
+from tests.sim.loop import SimLoop
+from tests.sim.watched import WatchedPartition
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    import logging
+    from collections.abc import Callable, Coroutine, Sequence
 
-    from stepwell.engine.effects import Transition
-    from stepwell.engine.inputs import AppSynced, Input
+    from stepwell.engine.rows import Write
     from stepwell.engine.turn import EngineConfig
-    from stepwell.wire.ids import RequestId
+    from stepwell.server.runtime import MakeCall
+    from stepwell.wire.events import EventSeed, NewEvent
+    from stepwell.wire.functions import Registration
+    from stepwell.wire.ids import EventId, IdSource, RequestId, RunId
     from stepwell.wire.outcomes import Outcome
+    from tests.sim.calls import SentCall
     from tests.sim.world import World
 
-RETRY_MS = 50
-"""After a commit that failed."""
+RESTART_MS = 1_000
+EFFECTS_LEAVE_MS = 5
 
-
-class Sent(msgspec.Struct, frozen=True, kw_only=True):
-    """Events that wait for their turn."""
-
-    ticket: int
-    events: tuple[NewEvent, ...]
-    ids: tuple[EventId, ...]
-
-
-Arrival: TypeAlias = "Input | Sent"
 Answer: TypeAlias = "Callable[[bool | None], None]"
 """True or false: the answer. None: not stored, or nobody there; come again."""
 
@@ -68,260 +57,446 @@ class Server:
     def __init__(self, world: World, config: EngineConfig) -> None:
         self._world = world
         self._config = config
-        self.ids = CountingIds()
-        self.store = MemoryStore()
-        self.reader = self.store.reader()
-        self.committed = Committed()
+        self.disk = Disk(world)
+        self.reader = self.disk.reader()
+        self.committed = Committed(config)
         self.up = False
         self.life = 0
         """Counts starts and crashes: what belongs to an earlier life does not arrive."""
         self.commits = 0
-        self._attached: dict[str, tuple[WorkerAttached, Callable[[Dispatch], None]]] = {}
-        self._inbox: list[Arrival] = []
-        self._waiting: dict[int, Answer] = {}
+        self.partition: WatchedPartition
+        self.effects: list[int] = []
+        """How many orders left after each commit."""
+        self._loop: SimLoop
+        self._committer: Committer
+        self._runtime: Runtime
+        self._open: set[str] = set()
+        self._asked: dict[int, tuple[Coroutine[Any, Any, Any] | None, Answer]] = {}
         self._tickets = 0
-        self._busy = False
-        self._turn_is_due = False
-        self._wake_ms = -1
-        self.partition = self._built()
+        self._unstored = 0
+        self._is_ahead = False
+        self._changed: dict[RunId, None] = {}
+        self._unchecked = False
+        self._effects_left: int | None = None
+        self._horizon_ms = 0
 
     # --- life ---
 
     def start(self) -> None:
         """A process starts."""
+        world = self._world
         self.life += 1
-        self.up = True
-        self._busy = self._turn_is_due = False
-        self._wake_ms = -1
-        self.partition = self._built()
-        self._schedule()
+        self.committed.restart()
+        self._loop = SimLoop(world, self._on_loop)
+        self._committer = Committer(
+            self.disk, self._loop.as_loop, clock=lambda: world.now_ms / 1000
+        )
+        try:
+            self._runtime = Runtime(
+                store=self.disk,
+                committer=self._committer,
+                config=self._config,
+                ids=SystemIds(),
+                clock=SystemClock(),
+                loop=self._loop.as_loop,
+            )
+            self.up = True
+            self._on_loop(self._runtime.start)
+        except StoreError:
+            world.count["start failed"] += 1
+            self.crash()
+            world.later(RESTART_MS, "server starts", self.start)
 
     def crash(self) -> None:
         """The process is gone, with all that it had in memory."""
         self.life += 1
         self.up = False
-        self._attached.clear()
-        self._inbox.clear()
-        waiting, self._waiting = self._waiting, {}
-        for answer in waiting.values():
+        self._loop.dead = True
+        self._open.clear()
+        self._effects_left = None
+        asked, self._asked = self._asked, {}
+        self.disk.lose_power()
+        self._committer.close()
+        self._changed.clear()
+        self._unchecked = False
+        for coroutine, answer in asked.values():
+            if coroutine is not None:
+                coroutine.close()
             answer(None)
 
-    def _built(self) -> Partition:
-        partition = Partition(self._config, self.ids)
-        loading.load_partition(self.store, partition, self._world.now_ms)
-        return partition
+    def new_partition(self, config: EngineConfig, ids: IdSource) -> WatchedPartition:
+        """What the turns build, at start and after a commit that failed."""
+        self._unstored = 0
+        self._is_ahead = False
+        self.partition = WatchedPartition(config, ids, self._world)
+        self._horizon_ms = 0
+        return self.partition
+
+    @property
+    def busy(self) -> bool:
+        """Whether a commit is out."""
+        return self.up and self._committer.busy
+
+    @property
+    def unanswered(self) -> int:
+        """How many still wait for an answer of this process."""
+        return len(self._asked)
+
+    def now_ms(self) -> int:
+        """The time as the process sees it."""
+        return self._runtime.now_ms()
 
     # --- what peers ask ---
 
-    def receive_events(
-        self, events: Sequence[NewEvent], ids: Sequence[EventId], answer: Answer
-    ) -> None:
+    def receive_events(self, events: Sequence[NewEvent], seed: EventSeed, answer: Answer) -> None:
         """A producer's request."""
+
         if not self.up:
             answer(None)
             return
-        ticket = self._ticket(answer)
-        self._put(Sent(ticket=ticket, events=tuple(events), ids=tuple(ids)))
+        self._note("events")
+        ticket = self._ticket(None, answer)
 
-    def register(self, make: Callable[[int], AppSynced], answer: Answer) -> None:
+        def done(ids: Sequence[EventId], error: StepwellError | None) -> None:
+            for event_id in ids if ticket in self._asked else ():
+                self.check(self._check_stored, event_id)
+            self._answered(ticket, error is None, error)
+
+        def submit() -> None:
+            try:
+                self._runtime.submit_events(events, seed, done)
+            except StepwellError as error:
+                self._answered(ticket, False, error)
+
+        self._on_loop(submit)
+
+    def _check_stored(self, event_id: EventId) -> None:
+        known = self.reader.event(event_id)
+        assert known is not None, "14: events are answered once they are stored"
+
+    def register(self, registration: Registration, answer: Answer) -> None:
         """An app's sync."""
-        self._put(make(self._ticket(answer)))
+        self._note("sync")
+        self._ask(lambda: self._runtime.register(registration), answer)
 
     def report(self, request_id: RequestId, outcome: Outcome, answer: Answer) -> None:
         """A worker's reply."""
         if not self.up:
             answer(None)
             return
-        ticket = self._ticket(answer)
-        self._put(CallReported(ticket=ticket, request_id=request_id, outcome=outcome))
+        self._note("report")
+        ticket = self._ticket(None, answer)
 
-    def attach(self, worker: WorkerAttached, deliver: Callable[[Dispatch], None]) -> None:
+        def done(accepted: bool, error: StepwellError | None) -> None:
+            if accepted and ticket in self._asked:
+                self.check(check_answer, self.committed, request_id, outcome)
+            self._answered(ticket, accepted, error)
+
+        self._on_loop(
+            lambda: self._runtime.submit_report(
+                request_id=ulid_text(request_id), outcome=outcome, done=done
+            )
+        )
+
+    def attach(
+        self,
+        *,
+        connection_id: str,
+        instance_id: str,
+        limit: int | None,
+        version_ms: int,
+        deliver: Callable[[SentCall], None],
+    ) -> None:
         """A connection is ready."""
-        self._attached[worker.connection_id] = worker, deliver
-        self._put(worker)
+        self._note("attach")
+        self._open.add(connection_id)
+        worker = Attached(
+            connection_id=connection_id,
+            instance_id=instance_id,
+            limit=limit,
+            functions=self._world.functions,
+            version_ms=version_ms,
+            port=_Port(self._world, self, connection_id, deliver),
+        )
+        self._on_loop(lambda: self._runtime.attach(worker))
 
     def detach(self, connection_id: str) -> None:
         """A connection takes no more calls."""
-        if self._attached.pop(connection_id, None) is not None:
-            self._put(WorkerDetached(connection_id=connection_id))
+        if connection_id in self._open:
+            self._note("detach")
+            self._on_loop(lambda: self._runtime.detach(connection_id))
 
     def gone(self, connection_id: str) -> None:
         """A connection was lost."""
-        self._attached.pop(connection_id, None)
-        self._put(WorkerGone(connection_id=connection_id))
+        if connection_id in self._open:
+            self._note("loss")
+            self._open.discard(connection_id)
+            self._on_loop(lambda: self._runtime.gone(connection_id))
 
-    def ack(self, request_id: RequestId) -> None:
+    def ack(self, connection_id: str, request_id: RequestId) -> None:
         """A worker took a call."""
-        if self.up:
-            self.partition.ack(request_id)
+        if connection_id in self._open:
+            self._note("ack")
+            text = ulid_text(request_id)
+            self._on_loop(lambda: self._runtime.acked(connection_id=connection_id, request_id=text))
 
-    def extend(self, connection_id: str, request_id: RequestId, lease_id: bytes) -> bytes | None:
+    def extend(
+        self,
+        connection_id: str,
+        request_id: RequestId,
+        lease_id: bytes,
+        answer: Callable[[bytes | None], None],
+    ) -> None:
         """A worker needs more time."""
-        return self.partition.extend_lease(
-            connection_id=connection_id,
-            request_id=request_id,
-            lease_id=lease_id,
-            now_ms=self._world.now_ms,
-        )
+        if connection_id not in self._open:
+            return
+        self._note("extension")
 
-    # --- turns ---
+        def extend() -> None:
+            new_id = self._runtime.extend_lease(
+                connection_id=connection_id,
+                request_id=ulid_text(request_id),
+                lease_id=lease_id,
+            )
+            answer(None if new_id is None else parse_ulid(new_id))
 
-    def _ticket(self, answer: Answer) -> int:
+        self._on_loop(extend)
+
+    def _note(self, what: str) -> None:
+        self._world.count[f"{what} during a commit"] += self.busy
+
+    # --- asking ---
+
+    def _ticket(self, coroutine: Coroutine[Any, Any, Any] | None, answer: Answer) -> int:
         self._tickets += 1
-        self._waiting[self._tickets] = answer
+        self._asked[self._tickets] = coroutine, answer
         return self._tickets
 
-    def _put(self, item: Arrival) -> None:
-        if self.up:
-            self._inbox.append(item)
-            self._schedule()
-
-    def _schedule(self, delay_ms: int = 0) -> None:
-        if self._turn_is_due or self._busy:
+    def _ask(self, make: Callable[[], Coroutine[Any, Any, Any]], answer: Answer) -> None:
+        """Run what a handler of a request would await."""
+        if not self.up:
+            answer(None)
             return
-        self._turn_is_due = True
-        self._later(delay_ms, "turn", self._turn)
+        coroutine = make()
+        ticket = self._ticket(coroutine, answer)
 
-    def _later(self, delay_ms: int, label: str, act: Callable[[], None]) -> None:
-        life = self.life
+        def go_on(_future: Any = None) -> None:
+            if ticket not in self._asked:
+                return
+            try:
+                future = coroutine.send(None)
+            except StopIteration:
+                self._answered(ticket, True, None)
+            except StepwellError as error:
+                self._answered(ticket, False, error)
+            else:
+                future._asyncio_future_blocking = False  # as a task does
+                future.add_done_callback(go_on)
 
-        def unless_crashed() -> None:
-            if self.life == life:
-                act()
+        self._on_loop(go_on)
 
-        self._world.later(delay_ms, label, unless_crashed)
+    def _answered(self, ticket: int, result: bool, error: StepwellError | None) -> None:
+        if ticket not in self._asked:
+            return  # of a process that died
+        self.leaves()
+        _coroutine, answer = self._asked.pop(ticket)
+        if error is not None:
+            self._world.count[f"refused: {error.code}"] += 1
+        answer(result if error is None else None)
 
-    def _turn(self) -> None:
-        self._turn_is_due = False
-        world, partition = self._world, self.partition
-        horizon_ms = partition.horizon_ms
-        loading.load_wanted(self.store, partition, world.now_ms)
-        world.count["horizon moved"] += partition.horizon_ms > horizon_ms
-        arrived, self._inbox = self._inbox, []
-        inputs = self._look_up(arrived)
-        horizon_ms = partition.horizon_ms
-        known = set(partition.runs)
-        transition = partition.step(inputs, world.now_ms)
-        world.count["horizon drawn nearer"] += partition.horizon_ms < horizon_ms
-        world.count["run left memory alive"] += any(
-            run_id in self.committed.live and run_id not in partition.runs for run_id in known
-        )
-        self._check_stale(inputs)
-        if not transition.writes:
-            self._carry_out(transition)
-            self._settle()
+    # --- what happens on the loop ---
+
+    def _on_loop(self, act: Callable[[], object], *, timer: bool = False) -> None:
+        self._world.count["timer during a commit"] += timer and self.busy
+        try:
+            act()
+        except Crash as crash:
+            self._world.crash(crash.how)
+        except StoreError:
+            raise  # of a process that cannot start
+        except Exception as error:
+            self.violated(f"15: the loop met {error!r}")
+        self._look()
+
+    def _look(self) -> None:
+        """After everything that happens: see whether a commit is out, or check what it did."""
+        if not self.up:
             return
-        world.log(f"  decided {len(transition.writes)} rows, {len(transition.effects)} effects")
-        self._busy = True
-        self._later(world.disk_ms(), "commit", lambda: self._commit(transition, inputs))
-
-    def _look_up(self, arrived: Sequence[Arrival]) -> list[Input]:
-        inputs: list[Input] = []
-        here: set[EventId] = set()
-        now_ms = self._world.now_ms
-        for item in arrived:
-            if not isinstance(item, Sent):
-                inputs.append(item)
-                continue
-            known = self.store.known_events(item.ids)
-            events: list[ArrivedEvent] = []
-            for event_id, event in zip(item.ids, item.events, strict=True):
-                seen = event_id in known or event_id in here
-                here.add(event_id)
-                events.append(ArrivedEvent(event_id=event_id, event=event, known=seen))
-            started = self.store.known_dedups(self.partition.dedup_keys(item.events), now_ms=now_ms)
-            inputs.append(EventsReceived(ticket=item.ticket, events=tuple(events), started=started))
-        return inputs
-
-    def _check_stale(self, inputs: Sequence[Input]) -> None:
-        """9: a report again, after its turn, unless the next turn has something else to do."""
-        if self.partition.next_wakeup_ms() <= self._world.now_ms:
+        if self._committer.busy:
+            if not self.disk.out:
+                self.disk.expect(self._loop, self._committer)
             return
-        for item in inputs:
-            if isinstance(item, CallReported):
-                again = self.partition.step([item], self._world.now_ms)
-                stale = Reply(ticket=item.ticket, result=ReportTaken(accepted=False))
-                assert again.effects == [stale], "9: a stale report is refused"
-                assert not again.writes, "9: a stale report changes nothing"
+        if self._unchecked and self._unstored == 0:
+            self._unchecked = False
+            changed, self._changed = list(self._changed), {}
+            self.check(self._check_memory, changed)
+            self._count_windows()
 
-    def _commit(self, transition: Transition, inputs: Sequence[Input]) -> None:
-        world = self._world
-        fault = world.commit_fault()
-        if fault == "crash before commit":
-            world.crash(fault)
-            return
-        self._busy = False
-        if fault == "commit failed":
-            self._failed(inputs)
-            return
-        self.store.commit(transition.writes)
-        self.commits += 1
-        changed = self.committed.take(transition.writes)
-        self._tally(transition)
-        check_runs(self.partition, self.store.load_runs(changed))
+    def _check_memory(self, changed: Sequence[RunId]) -> None:
+        partition, live = self.partition, self.committed.live
+        check_runs(partition, self.disk.load_runs([run for run in changed if run in live]))
         if self.commits % 16 == 0:
-            check_runs(self.partition, self.store.load_runs(sorted(self.committed.live)))
-        check_memory(self.partition)
-        check_limits(self.partition)
-        assert self.store.count_stranded() == 0, "1: nothing is stranded"
-        if fault == "crash after commit":
-            world.crash(fault)
-            return
-        if fault == "crash amid effects":
-            self._carry_out(transition, world.part_of(len(transition.effects)))
-            world.crash(fault)
-            return
-        self._carry_out(transition)
-        self._settle()
+            check_runs(partition, self.disk.load_runs(sorted(live)))
+        check_memory(partition)
+        check_limits(partition)
+        check_order(self.committed, partition)
+        assert self.disk.count_stranded() == 0, "1: nothing is stranded"
 
-    def _failed(self, inputs: Sequence[Input]) -> None:
-        """What the runtime does: tell who waited, build anew, attach who is connected."""
-        for item in inputs:
-            ticket = getattr(item, "ticket", None)
-            if ticket is not None:
-                self._waiting.pop(ticket)(None)
-        self.partition = self._built()
-        self._inbox[:0] = [worker for worker, _deliver in self._attached.values()]
-        self._schedule(RETRY_MS)
+    def _count_windows(self) -> None:
+        count, partition = self._world.count, self.partition
+        horizon_ms, self._horizon_ms = self._horizon_ms, partition.horizon_ms
+        count["horizon moved"] += 0 < horizon_ms < partition.horizon_ms
+        count["horizon drawn nearer"] += horizon_ms > partition.horizon_ms
+        count["run left memory alive"] += any(
+            run_id not in partition.runs for run_id in self.committed.live
+        )
+        count["instance full"] += any(
+            instance.in_use == instance.limit
+            for instance in partition.workers._instances.values()
+            if instance.connections
+        )
 
-    def _tally(self, transition: Transition) -> None:
-        for row in transition.writes:
+    # --- told by the disk ---
+
+    def decided(self, rows: int) -> None:
+        """The partition is ahead of the rows by so many."""
+        if self._is_ahead:
+            self.violated("4: it goes on from what was not stored")
+        self._unstored += rows
+
+    def refused(self) -> None:
+        """A commit failed: what the partition decided is not on disk and never will be."""
+        self._is_ahead = True
+
+    def stored(self, writes: Sequence[Write]) -> None:
+        """A commit is on disk."""
+        self.commits += 1
+        self.effects.append(0)
+        self._unchecked = True
+        quarantined = [row for row in writes if isinstance(row, PutQuarantine)]
+        self._unstored -= len(writes) - len(quarantined)
+        for row in quarantined:
+            if "poison" in row.traceback:
+                self._world.count["input in quarantine"] += 1
+            else:
+                self.violated(f"15: the engine raised: {row.traceback[-300:]}")
+        now_ms = self.now_ms() if self.up else None
+        self.check(self._take, writes, now_ms)
+        self._tally(writes)
+
+    def _take(self, writes: Sequence[Write], now_ms: int | None) -> None:
+        self._changed.update(dict.fromkeys(self.committed.take(writes, now_ms)))
+
+    def _tally(self, writes: Sequence[Write]) -> None:
+        count = self._world.count
+        for row in writes:
             if isinstance(row, PutHistory):
-                self._world.count[f"history {row.kind.name}"] += 1
+                count[f"history {row.kind.name}"] += 1
+                self._world.log(f"  {row.kind.name} {(row.step_id or '')[:6]} {row.attempt}")
                 lost_often = row.payload is not None and b"in a row" in row.payload
-                self._world.count["third loss in a row"] += lost_often
+                count["third loss in a row"] += lost_often
                 assert row.kind is not HistoryKind.CALL_LOST or row.payload is None
             elif isinstance(row, PutStep):
-                self._world.count[f"step {row.kind.name}"] += 1
+                count[f"step {row.kind.name}"] += 1
 
-    def _carry_out(self, transition: Transition, first: int | None = None) -> None:
-        for effect in transition.effects[:first]:
-            match effect:
-                case Dispatch():
-                    check_call(self.committed, self.store, effect)
-                    attached = self._attached.get(effect.connection_id)
-                    if attached is not None:
-                        attached[1](effect)
-                case Reply(result=ReportTaken(accepted=accepted)):
-                    self._waiting.pop(effect.ticket)(accepted)
-                case Reply(result=EventsAccepted(ids=ids)):
-                    self._waiting.pop(effect.ticket)(len(ids) > 0)
-                case Reply():
-                    self._waiting.pop(effect.ticket)(True)
-                case _:
-                    pass
+    # --- effects ---
 
-    def _settle(self) -> None:
-        """Have another turn, or be woken when the partition asks for it."""
-        if self._inbox or self.partition.wanted_queues():
-            self._schedule()
+    def crash_amid_effects(self) -> None:
+        """The process dies when some of the orders of this commit have left."""
+        self._effects_left = self._world.effects_before_crash()
+        life = self.life
+
+        def die() -> None:
+            if self.life == life:
+                self._world.crash("crash after effects")
+
+        self._world.later(EFFECTS_LEAVE_MS, "dies after its effects", die)
+
+    def leaves(self) -> None:
+        """An order of the last commit is carried out."""
+        if self._effects_left == 0:
+            raise Crash("crash amid effects")
+        if self._effects_left is not None:
+            self._effects_left -= 1
+        if self.effects:
+            self.effects[-1] += 1
+
+    # --- what must not be ---
+
+    def check(self, check: Callable[..., object], *about: Any) -> None:
+        """Check an invariant; nothing in the server can swallow that it does not hold."""
+        try:
+            check(*about)
+        except AssertionError as error:
+            self.violated(str(error))
+
+    def violated(self, text: str) -> None:
+        """An invariant does not hold; the first one counts."""
+        if self._world.broken is None:
+            self._world.broken = text
+
+    def logged(self, record: logging.LogRecord) -> None:
+        """15: the server says that something is wrong which nobody did to it."""
+        if not self.up or self._world.expects(getattr(record, "code", ""), record.getMessage()):
             return
-        wake_ms = self.partition.next_wakeup_ms()
-        if self.committed.live and wake_ms != self._wake_ms:
-            self._wake_ms = wake_ms
-            self._later(wake_ms - self._world.now_ms, "wake", self._woken)
+        cause = "" if record.exc_info is None else f": {record.exc_info[1]!r}"
+        self.violated(f"15: the server says {record.getMessage()!r}{cause}")
 
-    def _woken(self) -> None:
-        if self._world.now_ms >= self._wake_ms:
-            self._wake_ms = -1
-            self._schedule()
+
+class _Port:
+    """The way to one connection: calls are made as they leave, at once or when there is room."""
+
+    def __init__(
+        self,
+        world: World,
+        server: Server,
+        connection_id: str,
+        deliver: Callable[[SentCall], None],
+    ) -> None:
+        self._world = world
+        self._server = server
+        self._life = server.life
+        self._connection_id = connection_id
+        self._deliver = deliver
+        self._buffer: list[tuple[MakeCall, int]] = []
+
+    def send_call(self, make: MakeCall) -> None:
+        self._buffer.append((make, self._server.commits))
+
+    def flush(self) -> None:
+        wait_ms = self._world.socket_ms()
+        if wait_ms == 0:
+            self._send()
+            return
+
+        def send() -> None:
+            if self._server.life == self._life:
+                self._server._on_loop(self._send)
+
+        self._world.later(wait_ms, f"there is room at {self._connection_id}", send)
+
+    def _send(self) -> None:
+        server, world = self._server, self._world
+        if not server.up or server.life != self._life:
+            return
+        calls, self._buffer = self._buffer, []
+        for make, commits in calls:
+            made = make()
+            if made is None:
+                world.count["call was over before it left"] += 1
+                continue
+            server.leaves()
+            call = read_call(made, self._connection_id)
+            exact = commits == server.commits
+            server.check(check_call, server.committed, server.disk, call, exact)
+            server.check(_check_attempt, call)
+            world.network.send(
+                "from the server",
+                self._connection_id,
+                "call",
+                lambda call=call: self._deliver(call),  # type: ignore[misc]
+            )
+
+
+def _check_attempt(call: SentCall) -> None:
+    assert call.attempt < (call.max_attempts or 0), "16: there is an attempt left"

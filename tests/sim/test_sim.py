@@ -2,38 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections import Counter
 
 import pytest
 
-from tests.sim.programs import Do, Nap, Program, Stumble, Together, bodies_without_faults
+from tests.sim.coverage import missing, summary
+from tests.sim.planted import ROOT
+from tests.sim.programs import Do, Nap, Program, Stumble, Together
 from tests.sim.simulate import simulate
-from tests.sim.world import CALL_FATES, COMMIT_FAULTS
+from tests.sim.world import COMMIT_FAULTS
 
 SEEDS = 300
-
-MUST_HAPPEN = (
-    *CALL_FATES,
-    *COMMIT_FAULTS,
-    "extension refused",
-    "handler started",
-    "history ATTEMPT_FAILED",
-    "history CALL_LOST",
-    "history SLEEP_STARTED",
-    "history STEP_PLANNED",
-    "horizon drawn nearer",
-    "horizon moved",
-    "report stale",
-    "report taken",
-    "run failed: Error",
-    "run failed: InngestErrFunctionOverflowed",
-    "run failed: connect_worker_stopped_responding",
-    "run left memory alive",
-    "step FAILED",
-    "step RUN",
-    "step SLEEP",
-    "third loss in a row",
-)
 
 STORY = (
     Program(
@@ -58,38 +40,79 @@ STORY = (
 """One of everything, for a crash at each of its commits."""
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(240)
 def test_every_run_comes_to_its_end_whatever_happens() -> None:
     total: Counter[str] = Counter()
     for seed in range(SEEDS):
         total.update(simulate(seed).count)
-    print("\n".join(f"{count:>8} {name}" for name, count in sorted(total.items())))
-    missing = [name for name in MUST_HAPPEN if not total[name]]
-    assert not missing, f"never happened in {SEEDS} seeds: {missing}"
+    print(summary(total))
+    assert not missing(total), f"never happened in {SEEDS} seeds: {missing(total)}"
 
 
 @pytest.mark.timeout(120)
-@pytest.mark.parametrize("how", COMMIT_FAULTS)
-def test_a_crash_at_any_commit_changes_nothing_in_the_end(how: str) -> None:
-    commits = simulate(1, faults=0, programs=STORY).server.commits - 1
-    assert commits > 30, "the story is too short to tell anything"
-    for at in range(commits):
-        world = simulate(1, faults=0, crash_at=(at, how), programs=STORY)
+@pytest.mark.parametrize("disk", ["fast disk", "slow disk"])
+@pytest.mark.parametrize("how", [how for how in COMMIT_FAULTS if how != "crash amid effects"])
+def test_a_crash_at_any_commit_changes_nothing_in_the_end(how: str, disk: str) -> None:
+    effects = _effects(disk)
+    for at in range(len(effects)):
+        world = simulate(1, faults=0, crash_at=(at, how), disk=disk, programs=STORY)
         assert world.count[how] == 1, f"there was no {how} at commit {at}"
         assert not world.count["run failed: connect_worker_stopped_responding"]
 
 
 @pytest.mark.timeout(120)
-def test_without_faults_no_body_runs_more_often_than_its_failures_ask() -> None:
-    for seed in range(1_000, 1_060):
-        world = simulate(seed, faults=0)
-        for run in world.server.reader.runs(limit=1_000):
-            allowed = bodies_without_faults(world.program(run.function_no))
-            for name, count in world.bodies[run.run_id].items():
-                assert count <= allowed[name], f"seed {seed}: {name} ran {count} times"
+@pytest.mark.parametrize("disk", ["fast disk", "slow disk"])
+def test_a_crash_between_any_two_effects_changes_nothing_in_the_end(disk: str) -> None:
+    effects = _effects(disk)
+    assert max(effects) > 1, "no commit has several effects"
+    crashes: Counter[str] = Counter()
+    for at, count in enumerate(effects):
+        for left in range(1, count + 1):
+            world = simulate(
+                1,
+                faults=0,
+                crash_at=(at, "crash amid effects"),
+                effects=left,
+                disk=disk,
+                programs=STORY,
+            )
+            crashes.update(world.count)
+    assert crashes["crash amid effects"] + crashes["crash after effects"] == sum(effects)
+    assert crashes["crash amid effects"], "no crash came between two effects"
+
+
+def _effects(disk: str) -> list[int]:
+    """How many effects each commit of the story has, from the one after the sync."""
+    effects = simulate(1, faults=0, disk=disk, programs=STORY).server.effects[1:]
+    assert len(effects) > 30, "the story is too short to tell anything"
+    return effects
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("disk", ["fast disk", "slow disk"])
+def test_while_nothing_goes_wrong_nothing_is_done_again(disk: str) -> None:
+    for seed in range(1_000, 1_030):
+        world = simulate(seed, faults=0, disk=disk)
+        assert world.count["nothing went wrong"] == 1, "this was not checked at the end"
 
 
 @pytest.mark.parametrize("seed", [3, 17, 161])
 def test_a_seed_replays_byte_for_byte(seed: int) -> None:
     assert simulate(seed).digest() == simulate(seed).digest()
     assert simulate(seed).digest() != simulate(seed + 1).digest()
+
+
+def test_another_process_replays_a_seed_byte_for_byte() -> None:
+    seed = 5
+    outputs = [
+        subprocess.run(
+            (sys.executable, "-m", "tests.sim", str(seed)),
+            cwd=ROOT,
+            env={**os.environ, "PYTHONHASHSEED": hash_seed},
+            capture_output=True,
+            check=True,
+        ).stdout
+        for hash_seed in ("1", "2")
+    ]
+    assert outputs[0] == outputs[1]
+    assert outputs[0].decode().endswith(f"trace: {simulate(seed).digest()}\n")

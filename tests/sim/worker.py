@@ -7,21 +7,21 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from stepwell.engine.inputs import WorkerAttached
-from stepwell.engine.leases import make_lease_id
-from stepwell.engine.rows import StepKind
+from stepwell.server.payloads import memo
 from stepwell.wire.outcomes import Ops
-from tests.sim.programs import CAUGHT, answer
-from tests.unit.engine.scenario import ops
+from tests.sim.calls import read_memo
+from tests.sim.programs import answer
+from tests.unit.engine.scenario import op, ops, raised
 
 if TYPE_CHECKING:
-    from stepwell.engine.effects import Dispatch
     from stepwell.wire.ids import RequestId
     from stepwell.wire.outcomes import Outcome
+    from tests.sim.calls import SentCall
     from tests.sim.world import World
 
 RESEND_MS = 300
-"""A reply that nobody acknowledged is sent again."""
+RESEND_MS_MAX = 5_000
+"""A reply that nobody acknowledged is sent again, after twice as long each time."""
 
 
 class Worker:
@@ -50,24 +50,12 @@ class Worker:
         self._connections += 1
         connection = self._connection = f"{self.name}/{self._connections}"
         world.log(f"  {connection} is ready")
-
-        def deliver(call: Dispatch) -> None:
-            memo = world.memo(call.run_id)
-            world.later(
-                world.soon_ms(20),
-                f"call {world.short(call.request_id)} reaches {connection}",
-                lambda: self._called(connection, call, memo),
-            )
-
         world.server.attach(
-            WorkerAttached(
-                connection_id=connection,
-                instance_id=self.name,
-                limit=self.limit,
-                functions=world.functions,
-                version_ms=self._process,
-            ),
-            deliver,
+            connection_id=connection,
+            instance_id=self.name,
+            limit=self.limit,
+            version_ms=self._process,
+            deliver=self._called,
         )
 
     def server_crashed(self) -> None:
@@ -111,8 +99,8 @@ class Worker:
 
     # --- calls ---
 
-    def _called(self, connection: str, call: Dispatch, memo: dict[str, Any]) -> None:
-        world = self._world
+    def _called(self, call: SentCall) -> None:
+        world, connection = self._world, call.connection_id
         if self._is_cut(connection):
             return
         fate = world.call_fate()
@@ -121,9 +109,11 @@ class Worker:
             self.lose_connection()
             return
         process, request_id = self._process, call.request_id
-        self._running[request_id] = make_lease_id(request_id, call.lease_until_ms)
+        self._running[request_id] = call.lease_id
         if fate != "no ack":
-            world.later(world.soon_ms(20), "ack", lambda: world.server.ack(request_id))
+            world.network.send(
+                "to the server", connection, "ack", lambda: world.server.ack(connection, request_id)
+            )
         if fate == "hangs":
             return  # no extension, no reply
         if fate == "dies":
@@ -132,28 +122,54 @@ class Worker:
             world.later(world.soon_ms(400), f"{self.name} loses socket", self.lose_connection)
         if fate == "drains":
             world.later(world.soon_ms(100), f"{self.name} drains", self.drain)
+        if fate == "poisons":
+            world.poison[request_id] = call.run_id
         if fate != "late":
             self._extend_later(process, request_id)
-        program = world.program(call.function_no)
-        outcome = answer(
-            program,
-            memo=memo,
-            target=call.step_id,
-            attempt=call.attempt,
-            plan_only=call.plan_only,
-            bodies=world.bodies.setdefault(call.run_id, Counter()),
-        )
-        if fate == "answers nothing":
-            outcome = ops()
-        if fate == "tells an old step again" and memo and isinstance(outcome, Ops):
-            old = ops({"op": "StepRun", "id": next(iter(memo)), "data": "told again"})
-            outcome = msgspec.structs.replace(outcome, ops=(*old.ops, *outcome.ops))
+        outcome = self._run(call, fate)
         lasts_ms = world.lease_ms * 2 if fate == "late" else world.body_ms()
         world.later(
             lasts_ms,
             f"{world.short(request_id)} done",
             lambda: self._done(process, request_id, outcome, fate),
         )
+
+    def _run(self, call: SentCall, fate: str) -> Outcome:
+        world = self._world
+        memos = call.memo
+        if memos is None:
+            memos = self._fetched(call)
+        outcome = answer(
+            world.program(call.slug),
+            memo=memos,
+            target=call.step_id,
+            attempt=call.attempt,
+            plan_only=call.plan_only,
+            bodies=world.bodies.setdefault(call.run_id, Counter()),
+        )
+        if fate == "raises":
+            world.raised.add(call.run_id)
+            outcome = raised("an accident")
+        if fate == "answers nothing":
+            outcome = ops()
+        if fate == "asks to be called again":
+            outcome = ops(op("DiscoveryRequest", "again"))
+        if fate == "tells an old step again" and memos and isinstance(outcome, Ops):
+            old = ops({"op": "StepRun", "id": next(iter(memos)), "data": "told again"})
+            outcome = msgspec.structs.replace(outcome, ops=(*old.ops, *outcome.ops))
+        if isinstance(outcome, Ops):
+            for each in outcome.ops:
+                world.count[f"op {each.op}"] += 1
+        return outcome
+
+    def _fetched(self, call: SentCall) -> dict[str, Any]:
+        """The finished steps of a call that came without them, as the API gives them."""
+        self._world.count["steps fetched"] += 1
+        known = {
+            step.step_id: memo(step.kind, step.data)
+            for step in self._world.server.reader.steps(call.run_id)
+        }
+        return read_memo({step_id: known[step_id] for step_id in call.stack})
 
     def _is_cut(self, connection: str) -> bool:
         """Whether what was on its way over this connection was lost with it."""
@@ -169,62 +185,75 @@ class Worker:
 
     def _extend(self, process: int, request_id: RequestId) -> None:
         world = self._world
-        lease_id = self._running.get(request_id)
+        lease_id, connection = self._running.get(request_id), self._connection
         if self._process != process or lease_id is None:
             return
-        if world.server.up and self._connection is not None:
-            new_id = world.server.extend(self._connection, request_id, lease_id)
-            if new_id is None:
-                world.count["extension refused"] += 1
-                if world.chance(0.5):
-                    del self._running[request_id]  # one SDK cancels the call, others go on
-                return
-            if not world.chance(0.1):  # the answer may be lost
-                self._running[request_id] = new_id
+
+        def answered(new_id: bytes | None) -> None:
+            world.network.send(
+                "from the server",
+                str(connection),
+                "extension's answer",
+                lambda: self._extended(process, request_id, new_id),
+            )
+
+        if connection is not None:
+            world.network.send(
+                "to the server",
+                connection,
+                "extension",
+                lambda: world.server.extend(connection, request_id, lease_id, answered),
+            )
         self._extend_later(process, request_id)
+
+    def _extended(self, process: int, request_id: RequestId, new_id: bytes | None) -> None:
+        world = self._world
+        if self._process != process or request_id not in self._running:
+            return
+        if new_id is not None:
+            self._running[request_id] = new_id
+            return
+        world.count["extension refused"] += 1
+        if world.chance(0.5):
+            del self._running[request_id]  # one SDK cancels the call, others go on
 
     def _done(self, process: int, request_id: RequestId, outcome: Outcome, fate: str) -> None:
         if self._process != process or self._running.pop(request_id, None) is None:
             return
         self._unacked[request_id] = outcome
-        if fate != "reply lost":
-            self._reply(process, request_id)
+        self._reply(process, request_id)
         if fate == "replies twice":
             self._reply(process, request_id)
-        self._resend_later(process, request_id)
+        self._resend_later(process, request_id, RESEND_MS)
 
-    def _resend_later(self, process: int, request_id: RequestId) -> None:
-        self._world.later(RESEND_MS, "resend", lambda: self._resend(process, request_id))
+    def _resend_later(self, process: int, request_id: RequestId, wait_ms: int) -> None:
+        def resend() -> None:
+            if self._process == process and request_id in self._unacked:
+                self._reply(process, request_id)
+                self._resend_later(process, request_id, min(2 * wait_ms, RESEND_MS_MAX))
 
-    def _resend(self, process: int, request_id: RequestId) -> None:
-        if self._process == process and request_id in self._unacked:
-            self._reply(process, request_id)
-            self._resend_later(process, request_id)
+        self._world.later(wait_ms, "resend", resend)
 
     def _reply(self, process: int, request_id: RequestId) -> None:
         world = self._world
         outcome = self._unacked[request_id]
+        peer = self._connection or f"{self.name} over HTTP"
 
         def answered(accepted: bool | None) -> None:
             if accepted is None:
                 return
             world.count["report taken" if accepted else "report stale"] += 1
-            if self._process == process:
-                self._unacked.pop(request_id, None)
+            world.network.send(
+                "from the server", peer, "report's ack", lambda: self._acked(process, request_id)
+            )
 
-        world.later(
-            world.soon_ms(20),
-            f"reply {world.short(request_id)}",
+        world.network.send(
+            "to the server",
+            peer,
+            "report",
             lambda: world.server.report(request_id, outcome, answered),
         )
 
-
-def memo_value(kind: StepKind, data: bytes) -> Any:
-    """A finished step as the program sees it."""
-    match kind:
-        case StepKind.FAILED:
-            return CAUGHT
-        case StepKind.SLEEP:
-            return None
-        case _:
-            return msgspec.json.decode(data)
+    def _acked(self, process: int, request_id: RequestId) -> None:
+        if self._process == process:
+            self._unacked.pop(request_id, None)

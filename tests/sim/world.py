@@ -13,24 +13,31 @@ from collections import Counter
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any
 
-from stepwell.engine.inputs import AppSynced
 from stepwell.engine.turn import EngineConfig
-from stepwell.wire.events import EventSeed, parse_events, seeded_event_id
+from stepwell.wire.events import EventSeed, parse_events
 from stepwell.wire.functions import parse_register
-from stepwell.wire.ids import EventId, ulid_text
+from stepwell.wire.ids import ulid_text
+from tests.sim.network import MESSAGE_FATES, Network
 from tests.sim.programs import HANDLER_SLUG_END, Do, Program, generate
 from tests.sim.server import Server
-from tests.sim.worker import Worker, memo_value
+from tests.sim.worker import Worker
 from tests.unit.engine.scenario import START_MS, function_config
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from stepwell.wire.ids import RunId
+    from stepwell.wire.ids import RequestId, RunId
 
 APP = "sim"
-END_MS = START_MS + 400 * 86_400_000
-"""A run that goes on so long does not end."""
+END_MS = START_MS + 60 * 86_400_000
+EVENTS_MAX = 50_000
+"""A run that goes on so long, or takes so much, does not end."""
+
+HOUSEKEEPING_MS = 30_000
+"""So long after the clock was set the server notices what is due."""
+
+AFTERMATH_MS = 10_000
+"""When all is over the server still has this time to tidy up."""
 
 CALL_FATES = (
     "dies",
@@ -40,19 +47,47 @@ CALL_FATES = (
     "loses connection",
     "connection lost before ack",
     "drains",
-    "reply lost",
     "replies twice",
     "answers nothing",
+    "asks to be called again",
     "tells an old step again",
+    "raises",
+    "poisons",
 )
 COMMIT_FAULTS = (
     "crash before commit",
     "crash after commit",
     "crash amid effects",
     "commit failed",
+    "commit failed in its last act",
 )
+ACCIDENTS = ("killed", "clock set forward", "clock set back", "synced again")
+KIND_ACCIDENTS = ACCIDENTS[1:]
+DISKS = {
+    "fast disk": (0, 0, 0, 1),
+    "slow disk": (3, 5, 8, 40, 400),
+    "stalling disk": (0, 0, 0, 0, 0, 0, 1, 1, 50, 900),
+}
+"""How many milliseconds a commit takes, each as likely."""
+
 HANDLER = Program(nodes=(Do(name="tell"),), retries=0)
 """What runs when a function has failed."""
+
+
+class Planned:
+    """Something on the agenda. `counts`: the world goes on until it has happened."""
+
+    __slots__ = ("act", "counts", "is_cancelled", "label")
+
+    def __init__(self, label: str, act: Callable[[], None], *, counts: bool) -> None:
+        self.label = label
+        self.act = act
+        self.counts = counts
+        self.is_cancelled = False
+
+    def cancel(self) -> None:
+        """As a loop's handle does; what was cancelled never counted."""
+        self.is_cancelled = True
 
 
 class World:
@@ -62,6 +97,9 @@ class World:
         seed: Decides everything.
         faults: How many may happen; None lets the seed choose.
         crash_at: Crash in this way at this commit, counted from 0 after the sync.
+        effects: Of a crash amid effects: how many have left.
+        disk: One of `DISKS`; None lets the seed choose.
+        programs: A story: each is run once, and no limit cuts it short.
     """
 
     def __init__(
@@ -70,6 +108,8 @@ class World:
         *,
         faults: int | None = None,
         crash_at: tuple[int, str] | None = None,
+        effects: int | None = None,
+        disk: str | None = None,
         programs: tuple[Program, ...] | None = None,
         verbose: bool = False,
     ) -> None:
@@ -77,15 +117,28 @@ class World:
         self._random = random.Random(seed)
         self.faults_given = faults
         self.crash_given = crash_at
-        chosen = self._random.randint(0, 40)
+        self.effects_given = effects
+        self.disk_given = disk
+        chosen = max(0, self._random.randint(-8, 40))
         self._faults_left = chosen if faults is None else faults
+        self.is_kind = self._faults_left == 0 and crash_at is None
+        """Whether nothing goes wrong but the clock, and perhaps the disk is slow."""
         self._crash_at = crash_at
         self._verbose = verbose
         self._digest = hashlib.sha256()
-        self._agenda: list[tuple[int, int, str, Callable[[], None]]] = []
+        self._agenda: list[tuple[int, int, Planned]] = []
         self._seq = 0
+        self._counting = 0
         self.now_ms = START_MS
+        self.clock_ahead_ms = 0
+        """How far the wall clock is ahead of the time that passes."""
+        self.broken: str | None = None
+        """The first invariant that did not hold."""
         self.count: Counter[str] = Counter()
+        self.poison: dict[RequestId, RunId] = {}
+        """Calls whose report the engine cannot bear, and their runs."""
+        self.raised: set[RunId] = set()
+        """Runs whose function raised without a reason of its own."""
         self.bodies: dict[RunId, Counter[str]] = {}
         """How often the body of each step ran."""
         self.programs = programs or tuple(
@@ -100,8 +153,15 @@ class World:
             queue_window=choose((1, 2, 5, 1_000)),
             timer_window=choose((1, 2, 5, 1_000)),
             steps_max=choose((4, 1_000, 1_000, 1_000)),
+            state_bytes_max=choose((80, 2**20, 2**20, 2**20, 2**20)),
         )
+        self._tells_a_story = programs is not None
+        if self._tells_a_story:
+            self.config = EngineConfig(lease_ms=self.lease_ms, reconnect_grace_ms=500)
+        chosen_disk = choose(list(DISKS))
+        self.disk = chosen_disk if disk is None else disk
         self.functions = frozenset((APP, name) for name in self._function_names())
+        self.network = Network(self)
         self.server = Server(self, self.config)
         self.workers = [
             Worker(self, f"w{number}", limit=choose((None, 1, 2, 5)))
@@ -115,26 +175,53 @@ class World:
 
     def run(self) -> None:
         """Let everything happen until nothing is left to happen."""
-        self.server.start()
-        self._synced()
+        self._start()
         for worker in self.workers:
             self.later(self.soon_ms(2_000), f"{worker.name} starts", worker.connect)
-        for number in range(self._random.randint(1, 8)):
-            self._send_later(number)
-        while self._agenda:
+        for number, programs in enumerate(self._requests()):
+            self._send_later(number, programs)
+        accidents = KIND_ACCIDENTS if self.is_kind else ACCIDENTS
+        if self.crash_given is None and self.faults_given is None:
+            for _ in range(self._random.randint(0, 3)):
+                self._accident_later(self._random.choice(accidents))
+        while self._counting or self._unanswered or self.server.committed.live:
             self._next()
-            assert self.now_ms < END_MS, "a run does not end"
-        assert self._unanswered == 0, "11: every producer was answered"
+            goes_on = self.now_ms < END_MS and self._seq < EVENTS_MAX
+            assert goes_on, "1: a run does not end, or a producer is not answered"
+        until_ms = self.now_ms + AFTERMATH_MS
+        while self._agenda and (self._agenda[0][0] <= until_ms or self._counting):
+            self._next()
+        assert self.server.up, "15: the server comes up again"
+        self._faults_left = 0
 
-    def later(self, delay_ms: int, label: str, act: Callable[[], None]) -> None:
+    def stop(self) -> None:
+        """Nothing of the world is left running."""
+        self.server.crash()
+
+    def later(
+        self, delay_ms: int, label: str, act: Callable[[], None], *, counts: bool = True
+    ) -> Planned:
         """Put something on the agenda."""
         self._seq += 1
-        heappush(self._agenda, (self.now_ms + max(delay_ms, 0), self._seq, label, act))
+        planned = Planned(label, act, counts=counts)
+        self._counting += counts
+        heappush(self._agenda, (self.now_ms + max(delay_ms, 0), self._seq, planned))
+        return planned
+
+    def stall(self, ms: int) -> None:
+        """The server's only thread is busy: time passes, and nothing else happens."""
+        self.now_ms += ms
 
     def _next(self) -> None:
-        self.now_ms, _seq, label, act = heappop(self._agenda)
-        self.log(label)
-        act()
+        at_ms, _seq, planned = heappop(self._agenda)
+        self.now_ms = max(self.now_ms, at_ms)
+        self._counting -= planned.counts
+        if planned.is_cancelled:
+            return
+        self.log(planned.label)
+        planned.act()
+        if self.broken is not None:
+            raise AssertionError(self.broken)
 
     def log(self, text: str) -> None:
         """Remember what happened: two runs of a seed must say the same."""
@@ -160,64 +247,132 @@ class World:
     def soon_ms(self, most_ms: int) -> int:
         return self._random.randint(0, most_ms)
 
+    def bits(self, count: int) -> int:
+        """Where the server's ids come from."""
+        return self._random.getrandbits(count)
+
     def disk_ms(self) -> int:
-        return self._random.choice((0, 0, 1, 3, 40))
+        """How long a commit takes."""
+        return self._random.choice(DISKS[self.disk])
+
+    def socket_ms(self) -> int:
+        """How long a call waits for room on its socket."""
+        return self._random.choice((0,) * 19 + (300,))
 
     def body_ms(self) -> int:
         """How long a call takes."""
         return self._random.choice((0, 1, 5, 50, 400, 3 * self.lease_ms))
 
-    def part_of(self, count: int) -> int:
-        return self._random.randint(0, count)
-
     def call_fate(self) -> str:
         """What befalls a call that has reached its worker."""
-        return self._fault(CALL_FATES, 0.25) or "goes well"
+        fate = self._fault(CALL_FATES, 0.2)
+        if fate is None:
+            return "goes well"
+        self.count[fate] += 1
+        return fate
+
+    def message_fate(self) -> str | None:
+        """What befalls a message."""
+        return self._fault(MESSAGE_FATES, 0.03)
 
     def commit_fault(self) -> str | None:
         """What befalls a commit."""
         if self._crash_at is not None:
             at, fault = self._crash_at
-            return fault if self.server.commits - 1 == at and self._used(fault) else None
-        return self._fault(COMMIT_FAULTS, 0.08)
+            if self.server.commits - 1 != at:
+                return None
+            self._crash_at = None
+        else:
+            drawn = self._fault(COMMIT_FAULTS, 0.05)
+            if drawn is None:
+                return None
+            fault = drawn
+        if fault.startswith("commit failed"):
+            self.count[fault] += 1
+        return fault
 
-    def _used(self, fault: str) -> bool:
-        self._crash_at = None
-        self.count[fault] += 1
-        return True
+    def effects_before_crash(self) -> int:
+        """How many orders have left when the server dies amid them."""
+        return self._random.randint(1, 3) if self.effects_given is None else self.effects_given
+
+    def read_fails(self) -> bool:
+        """Whether the disk cannot be read."""
+        return self._counted("read failed", 0.004)
+
+    def engine_raises(self) -> bool:
+        """Whether a defect shows, once."""
+        return self._counted("engine raised", 0.004)
+
+    def _counted(self, fault: str, probability: float) -> bool:
+        hit = self._fault((fault,), probability) is not None
+        self.count[fault] += hit
+        return hit
 
     def _fault(self, kinds: tuple[str, ...], probability: float) -> str | None:
         if self._faults_left <= 0 or not self.chance(probability):
             return None
         self._faults_left -= 1
-        kind = self._random.choice(kinds)
-        self.count[kind] += 1
-        return kind
+        return self._random.choice(kinds)
+
+    # --- accidents ---
 
     def crash(self, how: str) -> None:
         """The server's process dies and is started again."""
         self.log(f"  {how}")
+        self.count[how] += 1
+        self.count["crash during a commit"] += self.server.disk.at_work
         self.server.crash()
         for worker in self.workers:
             worker.server_crashed()
         self.later(self.soon_ms(1_000), "server starts", self.server.start)
 
+    def may_lose_power(self) -> None:
+        """A commit failed in its last act: the process may die before the next one."""
+        if self.chance(0.5):
+            life = self.server.life
+
+            def die() -> None:
+                if self.server.life == life:
+                    self.crash("killed")
+
+            self.later(self.soon_ms(20), "power fails", die)
+
+    def _accident_later(self, what: str) -> None:
+        self.later(self.soon_ms(12_000), what, lambda: self._accident(what))
+
+    def _accident(self, what: str) -> None:
+        if what == "killed":
+            if self.server.up:
+                self.crash(what)
+            return
+        self.count[what] += 1
+        self.count[f"{what} during a commit"] += self.server.busy
+        if what == "synced again":
+            self._sync(version=str(self.now_ms), answer=lambda _answer: None)
+            return
+        ms = self._random.choice((500, 5_000, 90_000, 3_600_000))
+        if what == "clock set forward":
+            # Whatever was to happen meanwhile happens late.
+            self.server.committed.late_ms += ms + HOUSEKEEPING_MS
+            self.clock_ahead_ms += ms
+        else:
+            self.clock_ahead_ms -= ms
+
+    def expects(self, code: str, message: str) -> bool:
+        """Whether the server may say so: it is what was done to it."""
+        if message.startswith("not committed"):
+            return code == "store_unavailable"
+        return message.startswith("the engine failed on") and (
+            self.count["engine raised"] > 0 or len(self.poison) > 0
+        )
+
     # --- what peers know ---
 
-    def program(self, function_no: int) -> Program:
+    def program(self, slug: str) -> Program:
         """The program of a function."""
-        entry = self.server.partition.catalog.by_no(function_no)
-        assert entry is not None, "a call is of a known function"
-        if entry.slug.endswith(HANDLER_SLUG_END):
+        if slug.endswith(HANDLER_SLUG_END):
             return HANDLER
-        return self.programs[int(entry.slug.removeprefix(f"{APP}-p"))]
-
-    def memo(self, run_id: RunId) -> dict[str, Any]:
-        """The finished steps that a call carries."""
-        return {
-            step.step_id: memo_value(step.kind, step.data)
-            for step in self.server.reader.steps(run_id)
-        }
+        return self.programs[int(slug.removeprefix(f"{APP}-p"))]
 
     @staticmethod
     def short(request_id: bytes) -> str:
@@ -232,7 +387,18 @@ class World:
             for name in (f"p{number}", f"p{number}{HANDLER_SLUG_END}")
         ]
 
-    def _synced(self) -> None:
+    def _start(self) -> None:
+        """Without faults: before anything else the functions are there."""
+        faults_left, self._faults_left = self._faults_left, 0
+        crash_at, self._crash_at = self._crash_at, None
+        self.server.start()
+        answers: list[bool | None] = []
+        self._sync(version="1", answer=answers.append)
+        while not answers:
+            self._next()
+        self._faults_left, self._crash_at = faults_left, crash_at
+
+    def _sync(self, *, version: str, answer: Callable[[bool | None], None]) -> None:
         functions: list[dict[str, Any]] = []
         for number, program in enumerate(self.programs):
             of_run = [{"event": f"sim/p{number}"}]
@@ -244,22 +410,29 @@ class World:
                     APP, f"p{number}{HANDLER_SLUG_END}", retries=0, triggers=of_failure
                 ),
             )
-        body = {"appName": APP, "url": "ws://connect", "functions": functions}
-        registration = parse_register(json.dumps(body).encode())
-        faults_left, self._faults_left = self._faults_left, 0
-        self.server.register(
-            lambda ticket: AppSynced(ticket=ticket, registration=registration, sync_id="s"),
-            lambda _answer: None,
-        )
-        while self._agenda:
-            self._next()
-        self._faults_left = faults_left
+        body = {
+            "appName": APP,
+            "url": "ws://connect",
+            "functions": functions,
+            "appVersion": version,
+        }
+        self.server.register(parse_register(json.dumps(body).encode()), answer)
 
-    def _send_later(self, number: int) -> None:
+    def _requests(self) -> list[list[int]]:
+        """Which programs each producer starts."""
+        if self._tells_a_story:
+            return [list(range(len(self.programs)))]
+        producers = self._random.choice((2, 4, 8, 8, 30))
+        return [
+            [self._random.randrange(len(self.programs)) for _ in range(self._random.randint(1, 4))]
+            for _ in range(self._random.randint(1, producers))
+        ]
+
+    def _send_later(self, number: int, programs: list[int]) -> None:
         """A producer sends a few events at some time, again until it is answered."""
         events: list[dict[str, Any]] = []
-        for place in range(self._random.randint(1, 4)):
-            name = f"sim/p{self._random.randrange(len(self.programs))}"
+        for place, program in enumerate(programs):
+            name = f"sim/p{program}"
             event: dict[str, Any] = {"name": name, "data": {"number": number}}
             if self.chance(0.3):
                 event["id"] = f"order {self._random.randint(1, 3)}"
@@ -268,22 +441,34 @@ class World:
             self.sent[key] = self.sent.get(key, 0) + 1
         parsed = parse_events(json.dumps(events).encode(), event_bytes_max=2**20)
         seed = EventSeed(ms=START_MS, entropy=number.to_bytes(6, "big") + b"\0\0\0\0")
-        ids = [EventId(seeded_event_id(seed, n)) for n in range(1, len(parsed) + 1)]
+        peer = f"producer {number}"
         self._unanswered += 1
-        answered = False
+        is_answered = False
 
-        def answer(stored: bool | None) -> None:
-            nonlocal answered
-            if stored is None:
-                self.later(200, f"producer {number} sends again", send)
-            elif not answered:
-                answered = True
+        def hear(stored: bool) -> None:
+            nonlocal is_answered
+            if stored and not is_answered:
+                is_answered = True
                 self._unanswered -= 1
 
-        def send() -> None:
-            self.server.receive_events(parsed, ids, answer)
+        def answer(stored: bool | None) -> None:
+            if stored is not None:
+                self.network.send("from the server", peer, "answer", lambda: hear(stored))
 
-        self.later(self.soon_ms(5_000), f"producer {number} sends", send)
+        def send() -> None:
+            self.network.send(
+                "to the server",
+                peer,
+                "events",
+                lambda: self.server.receive_events(parsed, seed, answer),
+            )
+
+        def send_until_answered() -> None:
+            if not is_answered:
+                send()
+                self.later(1_000, f"{peer} waits for its answer", send_until_answered)
+
+        self.later(self.soon_ms(5_000), f"{peer} sends", send_until_answered)
         if self.chance(0.2):
             # It did not hear the answer.
-            self.later(6_000 + self.soon_ms(3_000), f"producer {number} repeats", send)
+            self.later(6_000 + self.soon_ms(3_000), f"{peer} repeats", send)

@@ -11,6 +11,7 @@ from inngest.connect import connect
 
 client = inngest.Inngest(app_id=stage.APP)
 BODY_S_MAX = 0.2
+RETRIES = 20  # A call that loses its worker three times in a row has used up an attempt.
 
 
 def event(name: str) -> inngest.TriggerEvent:
@@ -33,14 +34,14 @@ def done(ctx: inngest.Context) -> None:
     stage.ran("done", key=ctx.event.id)
 
 
-@client.create_function(fn_id="chain", trigger=event("chain"))
+@client.create_function(fn_id="chain", trigger=event("chain"), retries=RETRIES)
 async def chain(ctx: inngest.Context) -> list[str]:
     results = [await ctx.step.run(f"step-{n}", body, ctx, f"step-{n}") for n in range(5)]
     done(ctx)
     return results
 
 
-@client.create_function(fn_id="fan", trigger=event("fan"))
+@client.create_function(fn_id="fan", trigger=event("fan"), retries=RETRIES)
 async def fan(ctx: inngest.Context) -> list[str]:
     branches = tuple(
         lambda n=n: ctx.step.run(f"branch-{n}", body, ctx, f"branch-{n}") for n in range(4)
@@ -51,7 +52,7 @@ async def fan(ctx: inngest.Context) -> list[str]:
     return results
 
 
-@client.create_function(fn_id="nap", trigger=event("nap"))
+@client.create_function(fn_id="nap", trigger=event("nap"), retries=RETRIES)
 async def nap(ctx: inngest.Context) -> list[str]:
     before = await ctx.step.run("before", body, ctx, "before")
     await ctx.step.sleep("nap", datetime.timedelta(seconds=1))
@@ -60,7 +61,7 @@ async def nap(ctx: inngest.Context) -> list[str]:
     return [before, after]
 
 
-@client.create_function(fn_id="flaky", trigger=event("flaky"), retries=4)
+@client.create_function(fn_id="flaky", trigger=event("flaky"), retries=RETRIES)
 async def flaky(ctx: inngest.Context) -> list[str]:
     result = await ctx.step.run("once-more", body, ctx, "once-more", ctx.attempt == 0)
     done(ctx)
