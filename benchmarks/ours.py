@@ -15,7 +15,7 @@ import msgspec
 from benchmarks.finishes import Finishes
 from benchmarks.http_client import HttpConnection, post
 from benchmarks.processes import ROOT, free_port, scratch, spawned, until
-from benchmarks.sides import LANES_MAX, NEEDED
+from benchmarks.sides import NEEDED
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -83,17 +83,22 @@ async def server(
 class OurSession:
     """A server and its worker; runs are started by events."""
 
-    def __init__(
-        self, *, finishes: Finishes, pids: dict[str, int], lanes: list[HttpConnection], port: int
-    ) -> None:
+    def __init__(self, *, finishes: Finishes, pids: dict[str, int], port: int) -> None:
         self.finishes = finishes
         self.pids = pids
-        self._lanes = lanes
+        self._lanes: dict[int, HttpConnection] = {}  # opened when used: spare ones are closed
         self._port = port
 
     async def start(self, work: str, number: int, lane: int) -> None:
         event = b'{"name":"bench/%b","data":{"n":%d}}' % (work.encode(), number)
-        await self._lanes[lane].ask(post(self._port, "/e/bench", event))
+        connection = self._lanes.get(lane)
+        if connection is None:
+            connection = self._lanes[lane] = await HttpConnection.open(self._port)
+        await connection.ask(post(self._port, "/e/bench", event))
+
+    def close(self) -> None:
+        for connection in self._lanes.values():
+            connection.close()
 
 
 @contextlib.asynccontextmanager
@@ -118,15 +123,13 @@ async def worker(sdk: str, running: RunningServer) -> AsyncIterator[OurSession]:
                         return any(entry["status"] == "READY" for entry in listed)
 
                 await until(connected, process, folder / "worker.log")
-                lanes = [await HttpConnection.open(running.port) for _ in range(LANES_MAX)]
-                yield OurSession(
+                session = OurSession(
                     finishes=finishes,
                     pids={"server": running.pid, "worker": process.pid},
-                    lanes=lanes,
                     port=running.port,
                 )
-                for lane in lanes:
-                    lane.close()
+                yield session
+                session.close()
 
 
 class OurSide:

@@ -171,16 +171,19 @@ class Execution:
         """The remembered result, or `MISSING`.
 
         Raises:
+            Interrupt: There is none, and this call is for another step.
             StepError: The step failed for good.
         """
         raw = self._steps.get(name.hashed)
-        if raw is None:
-            return MISSING
-        self._recalled = True
-        value = self._unwrap(name, raw)
-        if output_type is None or value is MISSING:
-            return value
-        return restore(value, output_type)
+        if raw is not None:
+            self._recalled = True
+            value = self._unwrap(name, raw)
+            if value is not MISSING:
+                return value if output_type is None else restore(value, output_type)
+        if self._target is not None and name.hashed != self._target:
+            self.departures += 1
+            raise Interrupt
+        return MISSING
 
     def arguments(self, name: StepName, given: tuple[Any, ...]) -> tuple[Any, ...]:
         """The step's arguments, unless the run was restarted from this step with others."""
@@ -190,13 +193,11 @@ class Execution:
         """Return if the body of this new step runs now; otherwise report it and leave.
 
         Raises:
-            Interrupt: The step was recorded as planned, or is not the one that was asked for.
+            Interrupt: The step was recorded as planned.
         """
-        if self._target is not None:
-            if name.hashed != self._target:
-                self.departures += 1
-                raise Interrupt
-        elif self._plan_only or (self._groups_open and not self._second_pass):
+        if self._target is None and (
+            self._plan_only or (self._groups_open and not self._second_pass)
+        ):
             self.report(name, op_names.STEP_PLANNED, opts=_type_opts(step_type))
         self._busy = True
 
@@ -208,10 +209,9 @@ class Execution:
         Raises:
             Interrupt: Always.
         """
-        if self._target is None or self._target == name.hashed:
-            self._add(name, op, legacy_name=legacy_name, opts=opts)
-            if not self._groups_open:
-                self._closed = True
+        self._add(name, op, legacy_name=legacy_name, opts=opts)
+        if not self._groups_open:
+            self._closed = True
         self.departures += 1
         raise Interrupt
 

@@ -7,7 +7,17 @@ from __future__ import annotations
 
 import inspect
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeAlias, TypeVar, TypeVarTuple, overload
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Final,
+    Generic,
+    NoReturn,
+    TypeAlias,
+    TypeVar,
+    TypeVarTuple,
+    overload,
+)
 
 import msgspec
 
@@ -285,6 +295,9 @@ class _Branch(msgspec.Struct, Generic[T]):
     interrupted: bool = False
 
 
+_INTERRUPTED: Final[_Branch[Any]] = _Branch(interrupted=True)
+
+
 class Group:
     """Steps that run at the same time, in an async function."""
 
@@ -358,7 +371,7 @@ class Group:
             try:
                 branches.append(_Branch(value=await call()))
             except Interrupt:
-                branches.append(_Branch(interrupted=True))
+                branches.append(_INTERRUPTED)
                 if self._execution.closed:
                     break
             except Exception as error:  # raised when all branches have ended
@@ -412,7 +425,7 @@ class GroupSync:
             try:
                 branches.append(_Branch(value=call()))
             except Interrupt:
-                branches.append(_Branch(interrupted=True))
+                branches.append(_INTERRUPTED)
                 if self._execution.closed:
                     break
             except Exception as error:  # raised when all branches have ended

@@ -115,7 +115,14 @@ class BoundedHttp(HttpToolsProtocol):
         self.transport.close()
 
     def _start_timer(self) -> None:
-        self._head_timer = self.loop.call_later(self.head_wait_s, self._refuse, *_TOO_SLOW)
+        self._head_timer = self.loop.call_later(self.head_wait_s, self._on_timer)
+
+    def _on_timer(self) -> None:
+        if self._head_bytes:
+            self._refuse(*_TOO_SLOW)
+        else:  # a spare connection: an answer would be taken for that to a request on its way
+            self._head_timer = None
+            self.transport.close()
 
     def _stop_timer(self) -> None:
         if self._head_timer is not None:

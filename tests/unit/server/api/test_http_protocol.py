@@ -42,7 +42,7 @@ async def test_a_large_head_is_taken() -> None:
 
 
 @pytest.mark.usefixtures("hasty")
-@pytest.mark.parametrize("begin", [b"", b"GET", LINE])
+@pytest.mark.parametrize("begin", [b"GET", LINE])
 def test_a_head_that_does_not_come_is_given_up(begin: bytes) -> None:
     @on_loop
     async def check() -> None:
@@ -50,6 +50,13 @@ def test_a_head_that_does_not_come_is_given_up(begin: bytes) -> None:
             assert (await api.raw(begin)).startswith(b"HTTP/1.1 408 ")
 
     check()
+
+
+@pytest.mark.usefixtures("hasty")
+@on_loop
+async def test_a_connection_on_which_nothing_comes_is_closed_without_an_answer() -> None:
+    async with open_api() as api:
+        assert await api.raw(b"") == b""
 
 
 @pytest.mark.usefixtures("hasty")
