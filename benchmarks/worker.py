@@ -43,7 +43,11 @@ def main() -> None:
         )
         report.sendall(b"%d\n" % ctx.event.data["n"])
 
-    asyncio.run(connect(apps=[(client, [one, ten, fan])]).start())
+    connection = connect(apps=[(client, [one, ten, fan])])
+    if sys.argv[1] == "stepwell":
+        connection.run()
+    else:
+        asyncio.run(connection.start())
 
 
 async def _step() -> str:

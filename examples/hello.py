@@ -6,7 +6,6 @@ Then, in two more terminals:
     stepwell send user.created '{"user_id": 7}'
 """
 
-import asyncio
 from datetime import timedelta
 
 import stepwell
@@ -34,4 +33,4 @@ async def welcome(ctx: stepwell.Context) -> str:
 
 
 if __name__ == "__main__":
-    asyncio.run(connect(apps=[(client, [welcome])]).start())
+    connect(apps=[(client, [welcome])]).run()

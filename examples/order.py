@@ -8,7 +8,6 @@ The first order completes; its payment fails once and is tried again. The second
 `order_failed` runs.
 """
 
-import asyncio
 from functools import partial
 
 import stepwell
@@ -68,4 +67,4 @@ async def place_order(ctx: stepwell.Context) -> dict[str, object]:
 
 
 if __name__ == "__main__":
-    asyncio.run(connect(apps=[(client, [place_order])]).start())
+    connect(apps=[(client, [place_order])]).run()

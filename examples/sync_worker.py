@@ -4,8 +4,6 @@ python examples/sync_worker.py
 stepwell send report.requested '{"month": "2026-08"}'
 """
 
-import asyncio
-
 import stepwell
 from stepwell.connect import connect
 
@@ -35,4 +33,4 @@ def monthly_report(ctx: stepwell.ContextSync) -> dict[str, object]:
 
 if __name__ == "__main__":
     # At most four calls at a time on this worker; the server keeps the others for later.
-    asyncio.run(connect(apps=[(client, [monthly_report])], max_worker_concurrency=4).start())
+    connect(apps=[(client, [monthly_report])], max_worker_concurrency=4).run()

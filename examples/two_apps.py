@@ -6,8 +6,6 @@ Then, in other terminals:
     stepwell send invoice.due '{"invoice_id": 3}'
 """
 
-import asyncio
-
 import stepwell
 from stepwell.connect import connect
 
@@ -38,4 +36,4 @@ async def confirm(ctx: stepwell.Context) -> str:
 
 if __name__ == "__main__":
     connection = connect(apps=[(billing, [charge]), (mail, [confirm])])
-    asyncio.run(connection.start())
+    connection.run()

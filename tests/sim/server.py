@@ -7,6 +7,7 @@ process, where the loop calls all of it.
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from stepwell.engine.rows import HistoryKind, PutHistory, PutQuarantine, PutStep
@@ -45,6 +46,9 @@ if TYPE_CHECKING:
     from tests.sim.world import World
 
 RESTART_MS = 1_000
+QUARANTINED_MAX = 4
+"""A run is given up with its first input in quarantine, unless the process dies just then."""
+
 EFFECTS_LEAVE_MS = 5
 
 Answer: TypeAlias = "Callable[[bool | None], None]"
@@ -73,6 +77,7 @@ class Server:
         self._open: set[str] = set()
         self._asked: dict[int, tuple[Coroutine[Any, Any, Any] | None, Answer]] = {}
         self._tickets = 0
+        self._quarantined: Counter[RunId | None] = Counter()
         self._unstored = 0
         self._is_ahead = False
         self._changed: dict[RunId, None] = {}
@@ -378,6 +383,9 @@ class Server:
         for row in quarantined:
             if "poison" in row.traceback:
                 self._world.count["input in quarantine"] += 1
+                self._quarantined[row.run_id] += 1
+                if self._quarantined[row.run_id] > QUARANTINED_MAX:
+                    self.violated("15: inputs of one run go into quarantine again and again")
             else:
                 self.violated(f"15: the engine raised: {row.traceback[-300:]}")
         now_ms = self.now_ms() if self.up else None

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 APP = "sim"
 END_MS = START_MS + 60 * 86_400_000
-EVENTS_MAX = 50_000
+EVENTS_MAX = 150_000
 """A run that goes on so long, or takes so much, does not end."""
 
 HOUSEKEEPING_MS = 30_000
@@ -463,9 +463,13 @@ class World:
                 lambda: self.server.receive_events(parsed, seed, answer),
             )
 
+        impatient = self.chance(0.2)
+
         def send_until_answered() -> None:
             if not is_answered:
                 send()
+                if impatient:
+                    send()
                 self.later(1_000, f"{peer} waits for its answer", send_until_answered)
 
         self.later(self.soon_ms(5_000), f"{peer} sends", send_until_answered)

@@ -6,7 +6,6 @@ came to be.
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sys
 import threading
@@ -66,4 +65,4 @@ def _end_with_parent() -> None:
 
 if __name__ == "__main__":
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    asyncio.run(connect(apps=[(client, [place_order])], instance_id="demo-worker").start())
+    connect(apps=[(client, [place_order])], instance_id="demo-worker").run()

@@ -220,11 +220,11 @@ class Turns:
             transition = self.partition.step(inputs, now_ms)
         except Exception:
             _log.exception("the engine failed on a batch; going on one input at a time")
-            self._isolate(inputs, now_ms)
+            self._isolate(items, now_ms)
             return
-        self._commit(transition, inputs)
+        self._commit(transition, items)
 
-    def _commit(self, transition: Transition, inputs: Sequence[Input]) -> None:
+    def _commit(self, transition: Transition, items: Sequence[Item]) -> None:
         if not transition.writes:
             self._deliveries.carry_out(transition)
             self._settle()
@@ -245,16 +245,16 @@ class Turns:
                 self._deliveries.carry_out(transition)
                 self._settle()
             elif error.code == "internal_error":  # the rows break a rule: find whose they are
-                self._isolate(inputs, self.now_ms())
+                self._isolate(items, self.now_ms())
             else:
-                self._failed(inputs, error)
+                self._failed(items, error)
 
         try:
             self._committer.submit(transition.writes, done)
         except Exception:
             _log.exception("cannot submit a commit")
             self._idle.set()
-            self._failed(inputs, StoreError("the server failed", code="internal_error"))
+            self._failed(items, StoreError("the server failed", code="internal_error"))
 
     def _settle(self) -> None:
         """After a turn: have the next one if there is something to do, else set the timer."""
@@ -356,17 +356,18 @@ class Turns:
             )
         return inputs
 
-    def _isolate(self, inputs: Sequence[Input], now_ms: int) -> None:
+    def _isolate(self, items: Sequence[Item], now_ms: int) -> None:
         """Something makes the engine raise: find it, and let the rest through.
 
         Each input is decided on and committed by itself, on this thread, then what is due. It is
-        slow, and it never happens but for a defect of ours.
+        slow, and it never happens but for a defect of ours. What the store knows of events is
+        looked up anew for each: it may know more by then, or less than the whole batch expected.
         """
-        todo = [*self._known_workers(), *inputs]
+        todo: list[Item] = [*self._known_workers(), *items]
         try:
             self._build()
             while todo:
-                self._step_alone([todo[0]], now_ms)
+                self._step_alone(self._look_up(todo[:1], now_ms), now_ms)
                 del todo[0]
             for _ in range(ISOLATED_MAX):
                 if self._step_alone([], now_ms):

@@ -7,13 +7,14 @@ Source: docs/reference/wire/calls.md, "request".
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from stepwell.errors import WireError
 from stepwell.wire.ids import UNTARGETED_STEP
-from stepwell.wire.json import decode_with, encode
+from stepwell.wire.json import decode_with
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -64,6 +65,10 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     version: int
 
 
+_ENCODER = msgspec.json.Encoder()
+_quoted = lru_cache(maxsize=8_192)(_ENCODER.encode)  # ids that come again with each call
+
+
 def encode_call(
     *,
     event: bytes,
@@ -92,14 +97,14 @@ def encode_call(
         stack: The ids of the steps in the order of their ends.
         current: Where in `stack` this call begins: 1 + the place of the step that led to it.
     """
-    write = encode
-    memos = b",".join([b"%b:%b" % (write(step_id), memo) for step_id, memo in sorted(steps)])
+    write = _ENCODER.encode
+    memos = b",".join([b"%b:%b" % (_quoted(step_id), memo) for step_id, memo in sorted(steps)])
     api = _TRUE if use_api else _FALSE
     parts = [
         b'{"ctx":{"attempt":%d,"disable_immediate_execution":' % attempt,
         _TRUE if disable_immediate_execution else _FALSE,
         b',"env":"","fn_id":',
-        write(fn_id),
+        _quoted(fn_id),
     ]
     if generation:
         parts.append(b',"generation_id":%d' % generation)
@@ -111,9 +116,9 @@ def encode_call(
     parts += (
         b',"run_id":',
         write(run_id),
-        b',"stack":{"current":%d,"stack":' % current,
-        write(stack),
-        b'},"step_id":"step","use_api":',
+        b',"stack":{"current":%d,"stack":[' % current,
+        b",".join(map(_quoted, stack)),
+        b']},"step_id":"step","use_api":',
         api,
         b'},"defers":{},"event":',
         event,

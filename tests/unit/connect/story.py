@@ -42,7 +42,7 @@ class Story:
 
 @asynccontextmanager
 async def story(
-    *functions: Callable[[stepwell.Client], Function[Any]], **options: Any
+    *functions: Callable[[stepwell.Client], Function[Any]], starts: bool = True, **options: Any
 ) -> AsyncIterator[Story]:
     """Start a worker; at the end it is stopped, if the test has not done so."""
     async with Gateway() as gateway:
@@ -52,13 +52,14 @@ async def story(
         options.setdefault("shutdown_signals", [])
         worker = connect([(client, [declare(client) for declare in functions])], **options)
         told = Story(gateway, worker)
-        told.started = asyncio.create_task(worker.start())
+        if starts:
+            told.started = asyncio.create_task(worker.start())
         try:
             yield told
         finally:
-            if not told.started.done():
-                told.started.cancel()
-            await asyncio.wait([told.started])
+            if told.started is not None:
+                told.started.cancel()  # if it has not ended
+                await asyncio.wait([told.started])
 
 
 @asynccontextmanager

@@ -11,6 +11,7 @@ import traceback
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import uvloop
 
 import stepwell
 from stepwell.connect import ConnectionState, connect, connection
@@ -66,8 +67,31 @@ async def test_worker_connects_runs_calls_and_leaves() -> None:
 
 
 @on_loop
+async def test_run_needs_no_loop_and_takes_the_best_one() -> None:
+    loops: list[asyncio.AbstractEventLoop] = []
+
+    async def where(_ctx: Context) -> str:
+        loops.append(asyncio.get_running_loop())
+        return "here"
+
+    async with story(declared(where), starts=False) as told:
+        running = asyncio.create_task(asyncio.to_thread(told.worker.run))
+        peer = await told.ready()
+        await peer.call()
+        await peer.expect_ack()
+        assert (await peer.expect_reply()).body == b'"here"'
+        await peer.ack_reply("req-1")
+        assert [type(loop) for loop in loops] == [uvloop.Loop]
+
+        await told.worker.close()
+        await peer.expect(Kind.WORKER_PAUSE)
+        assert await peer.closed() == (1000, "WORKER_SHUTDOWN")
+        await running
+
+
+@on_loop
 async def test_protocol_runs_on_a_stock_loop_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection, "_new_loop", asyncio.new_event_loop)
+    monkeypatch.setattr(connection, "_protocol_loop", asyncio.new_event_loop)
     async with story(declared(total)) as told:
         peer = await told.ready()
         await peer.call(data={"total": 1})

@@ -535,6 +535,36 @@ def test_events_behind_a_sync_are_looked_up_for_its_functions() -> None:
     run_test(story)
 
 
+def test_inputs_that_are_decided_one_by_one_know_of_each_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    step = Partition.step
+    raised = 0
+
+    def broken_once(
+        self: Partition, inputs: Sequence[Input], now_ms: int, *, inputs_only: bool = False
+    ) -> Transition:
+        nonlocal raised
+        if len(inputs) > 1 and not raised:
+            raised += 1
+            raise AssertionError("planted")
+        return step(self, inputs, now_ms, inputs_only=inputs_only)
+
+    async def story() -> None:
+        async with running(MemoryStore()) as runtime:
+            await sync(runtime)
+            monkeypatch.setattr(Partition, "step", broken_once)
+            event = {"name": "order/paid", "data": {}, "id": "order-1"}
+            events = parse_events(msgspec.json.encode(event), event_bytes_max=2**20)
+            await asyncio.gather(
+                runtime.receive_events(events, None), runtime.receive_events(events, None)
+            )
+            assert raised == 1
+            assert len(runs(runtime)) == 1
+
+    run_test(story)
+
+
 def test_several_runs_that_are_broken_together_are_all_given_up(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -635,6 +665,29 @@ def test_a_clock_that_jumps_forward_ends_sleeps_and_no_lease() -> None:
             await send(runtime)
             assert {(await port.call()).run_id for _ in range(2)} >= {sleeper.run_id}
             assert await runtime.report(request_id=busy.request_id, outcome=returned())
+
+    run_test(story)
+
+
+def test_a_lease_that_is_extended_as_the_clock_jumps_does_not_keep_others_from_ending() -> None:
+    async def story() -> None:
+        clock = JumpingClock()
+        async with running(MemoryStore(), clock=clock, lease_ms=300) as runtime:
+            await sync(runtime)
+            port = attach(runtime)
+            await send(runtime)
+            first = await port.call()
+            clock.jump(3_600_000)
+            extended = runtime.extend_lease(
+                connection_id="c1",
+                request_id=first.request_id,
+                lease_id=parse_ulid(first.lease_id),
+            )
+            assert extended is not None
+            await send(runtime)
+            second = await port.call()
+            again = {(await port.call()).run_id for _ in range(2)}
+            assert again == {first.run_id, second.run_id}, "both leases ended and were given anew"
 
     run_test(story)
 

@@ -7,6 +7,7 @@ Source: docs/reference/wire/connect.md, "GatewayExecutorRequestData".
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from stepwell.wire.calls import encode_call
@@ -37,7 +38,7 @@ class ConnectCalls:
     ) -> tuple[str, bytes]:
         """The request id as text, and the serialised message."""
         request_id = ulid_text(call.request_id)
-        run_id = ulid_text(call.run_id)
+        run_id = _run_text(call.run_id)
         job_id = f"{run_id}-{call.job_no}"
         body = self._body(call, entry, payload, request_id, run_id, job_id, call.use_api)
         if len(body) > REQUEST_BYTES_MAX:
@@ -116,4 +117,5 @@ def _varint(number: int) -> bytes:
     return bytes(out)
 
 
+_run_text = lru_cache(maxsize=8_192)(ulid_text)  # a run has a call for each of its steps
 _ONE_BYTE = [bytes([number]) for number in range(0x80)]
