@@ -1,7 +1,7 @@
 """The server of a simulation: the real runtime, turns, committer and clock, process after process.
 
 Only what is below and around them is simulated: the event loop, the disk, the network and the
-workers' sockets. Everything that comes from outside enters through `_on_loop`, as in a real
+workers' sockets. Everything that comes from outside enters through `on_loop`, as in a real
 process, where the loop calls all of it.
 """
 
@@ -17,18 +17,17 @@ from stepwell.server.ids import SystemIds
 from stepwell.server.runtime import Attached, Runtime
 from stepwell.store.committer import Committer
 from stepwell.wire.ids import parse_ulid, ulid_text
-from tests.sim.calls import read_call
 from tests.sim.disk import Crash, Disk
 from tests.sim.invariants import (
     Committed,
     check_answer,
-    check_call,
     check_limits,
     check_memory,
     check_order,
     check_runs,
 )
 from tests.sim.loop import SimLoop
+from tests.sim.port import Port
 from tests.sim.watched import WatchedPartition
 
 if TYPE_CHECKING:
@@ -37,7 +36,6 @@ if TYPE_CHECKING:
 
     from stepwell.engine.rows import Write
     from stepwell.engine.turn import EngineConfig
-    from stepwell.server.runtime import MakeCall
     from stepwell.wire.events import EventSeed, NewEvent
     from stepwell.wire.functions import Registration
     from stepwell.wire.ids import EventId, IdSource, RequestId, RunId
@@ -92,7 +90,7 @@ class Server:
         world = self._world
         self.life += 1
         self.committed.restart()
-        self._loop = SimLoop(world, self._on_loop)
+        self._loop = SimLoop(world, self.on_loop)
         self._committer = Committer(
             self.disk, self._loop.as_loop, clock=lambda: world.now_ms / 1000
         )
@@ -106,7 +104,7 @@ class Server:
                 loop=self._loop.as_loop,
             )
             self.up = True
-            self._on_loop(self._runtime.start)
+            self.on_loop(self._runtime.start)
         except StoreError:
             world.count["start failed"] += 1
             self.crash()
@@ -173,7 +171,7 @@ class Server:
             except StepwellError as error:
                 self._answered(ticket, False, error)
 
-        self._on_loop(submit)
+        self.on_loop(submit)
 
     def _check_stored(self, event_id: EventId) -> None:
         known = self.reader.event(event_id)
@@ -197,7 +195,7 @@ class Server:
                 self.check(check_answer, self.committed, request_id, outcome)
             self._answered(ticket, accepted, error)
 
-        self._on_loop(
+        self.on_loop(
             lambda: self._runtime.submit_report(
                 request_id=ulid_text(request_id), outcome=outcome, done=done
             )
@@ -221,29 +219,29 @@ class Server:
             limit=limit,
             functions=self._world.functions,
             version_ms=version_ms,
-            port=_Port(self._world, self, connection_id, deliver),
+            port=Port(self._world, self, connection_id, deliver),
         )
-        self._on_loop(lambda: self._runtime.attach(worker))
+        self.on_loop(lambda: self._runtime.attach(worker))
 
     def detach(self, connection_id: str) -> None:
         """A connection takes no more calls."""
         if connection_id in self._open:
             self._note("detach")
-            self._on_loop(lambda: self._runtime.detach(connection_id))
+            self.on_loop(lambda: self._runtime.detach(connection_id))
 
     def gone(self, connection_id: str) -> None:
         """A connection was lost."""
         if connection_id in self._open:
             self._note("loss")
             self._open.discard(connection_id)
-            self._on_loop(lambda: self._runtime.gone(connection_id))
+            self.on_loop(lambda: self._runtime.gone(connection_id))
 
     def ack(self, connection_id: str, request_id: RequestId) -> None:
         """A worker took a call."""
         if connection_id in self._open:
             self._note("ack")
             text = ulid_text(request_id)
-            self._on_loop(lambda: self._runtime.acked(connection_id=connection_id, request_id=text))
+            self.on_loop(lambda: self._runtime.acked(connection_id=connection_id, request_id=text))
 
     def extend(
         self,
@@ -265,7 +263,7 @@ class Server:
             )
             answer(None if new_id is None else parse_ulid(new_id))
 
-        self._on_loop(extend)
+        self.on_loop(extend)
 
     def _note(self, what: str) -> None:
         self._world.count[f"{what} during a commit"] += self.busy
@@ -298,7 +296,7 @@ class Server:
                 future._asyncio_future_blocking = False  # as a task does
                 future.add_done_callback(go_on)
 
-        self._on_loop(go_on)
+        self.on_loop(go_on)
 
     def _answered(self, ticket: int, result: bool, error: StepwellError | None) -> None:
         if ticket not in self._asked:
@@ -311,7 +309,7 @@ class Server:
 
     # --- what happens on the loop ---
 
-    def _on_loop(self, act: Callable[[], object], *, timer: bool = False) -> None:
+    def on_loop(self, act: Callable[[], object], *, timer: bool = False) -> None:
         self._world.count["timer during a commit"] += timer and self.busy
         try:
             act()
@@ -449,62 +447,3 @@ class Server:
             return
         cause = "" if record.exc_info is None else f": {record.exc_info[1]!r}"
         self.violated(f"15: the server says {record.getMessage()!r}{cause}")
-
-
-class _Port:
-    """The way to one connection: calls are made as they leave, at once or when there is room."""
-
-    def __init__(
-        self,
-        world: World,
-        server: Server,
-        connection_id: str,
-        deliver: Callable[[SentCall], None],
-    ) -> None:
-        self._world = world
-        self._server = server
-        self._life = server.life
-        self._connection_id = connection_id
-        self._deliver = deliver
-        self._buffer: list[tuple[MakeCall, int]] = []
-
-    def send_call(self, make: MakeCall) -> None:
-        self._buffer.append((make, self._server.commits))
-
-    def flush(self) -> None:
-        wait_ms = self._world.socket_ms()
-        if wait_ms == 0:
-            self._send()
-            return
-
-        def send() -> None:
-            if self._server.life == self._life:
-                self._server._on_loop(self._send)
-
-        self._world.later(wait_ms, f"there is room at {self._connection_id}", send)
-
-    def _send(self) -> None:
-        server, world = self._server, self._world
-        if not server.up or server.life != self._life:
-            return
-        calls, self._buffer = self._buffer, []
-        for make, commits in calls:
-            made = make()
-            if made is None:
-                world.count["call was over before it left"] += 1
-                continue
-            server.leaves()
-            call = read_call(made, self._connection_id)
-            exact = commits == server.commits
-            server.check(check_call, server.committed, server.disk, call, exact)
-            server.check(_check_attempt, call)
-            world.network.send(
-                "from the server",
-                self._connection_id,
-                "call",
-                lambda call=call: self._deliver(call),  # type: ignore[misc]
-            )
-
-
-def _check_attempt(call: SentCall) -> None:
-    assert call.attempt < (call.max_attempts or 0), "16: there is an attempt left"

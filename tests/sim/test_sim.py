@@ -15,7 +15,7 @@ from tests.sim.programs import Do, Nap, Program, Stumble, Together
 from tests.sim.simulate import simulate
 from tests.sim.world import COMMIT_FAULTS
 
-SEEDS = 300
+SEEDS = 500
 
 STORY = (
     Program(

@@ -1,7 +1,8 @@
 """Calls that are out: who has them, until when, and which are about to be given up.
 
 The request id of a call is stored with its job; the rest is soft state. After a restart every
-call that was out counts as dropped: its worker may come back within the grace.
+call that was out counts as dropped: its worker may come back within the grace. After a failed
+commit, when there is still somebody to ask, calls stay with their connections.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from stepwell.engine.state import Job, Run
     from stepwell.wire.ids import RequestId
 
@@ -45,6 +48,32 @@ class Leases:
         self._held: OrderedDict[RequestId, Lease] = OrderedDict()
         self._dropped: OrderedDict[RequestId, Lease] = OrderedDict()
         self._by_connection: dict[str, set[RequestId]] = {}
+        self._ended: dict[RequestId, Lease] = {}  # since the turn began
+
+    def begin_turn(self) -> None:
+        """What ended before is committed."""
+        self._ended.clear()
+
+    def take_over(self, before: Leases, connections: Collection[str]) -> None:
+        """After a failed commit: calls that are with one of these connections stay there.
+
+        Args:
+            before: What was known when the commit failed; the turn that failed never was.
+        """
+        known = sorted(
+            (*before._held.items(), *before._ended.items()), key=lambda item: item[1].until_ms
+        )
+        for request_id, lease in known:
+            connection_id = lease.connection_id
+            if connection_id in connections and request_id in self._dropped:
+                assert connection_id is not None, "a connection has an id"
+                mine = self._dropped.pop(request_id)
+                mine.connection_id = connection_id
+                mine.until_ms = lease.until_ms
+                mine.acked = lease.acked
+                mine.lease_id, mine.used_id = lease.lease_id, lease.used_id
+                self._held[request_id] = mine
+                self._by_connection.setdefault(connection_id, set()).add(request_id)
 
     def get(self, request_id: RequestId) -> Lease | None:
         return self._held.get(request_id) or self._dropped.get(request_id)
@@ -87,7 +116,9 @@ class Leases:
 
     def end(self, request_id: RequestId) -> None:
         """The call is over."""
-        self._take(request_id)
+        lease = self._take(request_id)
+        if lease is not None:
+            self._ended[request_id] = lease
 
     def drop(self, request_id: RequestId, now_ms: int) -> None:
         """The worker of a call went away; keep the call for the grace."""
@@ -107,7 +138,7 @@ class Leases:
             if leases:
                 request_id, lease = next(iter(leases.items()))
                 if lease.until_ms <= now_ms:
-                    self._take(request_id)
+                    self.end(request_id)
                     return lease
         return None
 

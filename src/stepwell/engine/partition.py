@@ -44,7 +44,7 @@ from stepwell.engine.workers import Workers
 from stepwell.wire.ids import app_uuid
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
     from stepwell.engine.inputs import Input
     from stepwell.engine.queue.backlog import Place
@@ -102,6 +102,11 @@ class Partition:
             for sleep in run.state.sleeps:
                 self.timers.push(run, sleep)
 
+    def take_over(self, before: Partition, connections: Collection[str]) -> None:
+        """This one was built from rows because the last commit of `before` failed; these
+        connections are still there, with their calls."""
+        self.leases.take_over(before.leases, connections)
+
     def wanted_queues(self) -> list[tuple[int, Place | None]]:
         """Functions whose queue the store should fill up, and behind which place."""
         return self.backlog.wanted()
@@ -131,6 +136,7 @@ class Partition:
                 this raise; `at_work` names the run.
         """
         turn = Turn(self, now_ms)
+        self.leases.begin_turn()
         for item in inputs:
             self.at_work = None
             self._decide(turn, item)

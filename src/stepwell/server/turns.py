@@ -328,6 +328,7 @@ class Turns:
         partition = Partition(self._config, self.ids)
         now_ms = self.now_ms()
         load_partition(self._store, partition, now_ms)
+        partition.take_over(self.partition, self.attached)
         self.partition = partition
         self._is_behind = False
 

@@ -203,6 +203,30 @@ def test_report_that_was_not_stored_may_come_again() -> None:
     run_test(story)
 
 
+def test_calls_stay_with_their_connections_when_a_commit_fails() -> None:
+    async def story() -> None:
+        store, clock = FailingStore(), JumpingClock()
+        async with running(store, clock=clock, lease_ms=60_000, reconnect_grace_ms=1) as runtime:
+            await sync(runtime)
+            port, gone = attach(runtime, limit=2), attach(runtime, "c2")
+            for _ in range(3):
+                await send(runtime)
+            first, second, third = await port.call(), await port.call(), await gone.call()
+            for call in (first, second, third):
+                runtime.acked(connection_id="", request_id=call.request_id)
+            store.failures = 1
+            with pytest.raises(StoreError):
+                await runtime.report(request_id=first.request_id, outcome=ran("a", 1))
+            runtime.gone("c2")
+            clock.ahead_ms = 5_000  # beyond the grace, within the lease
+            await send(runtime)
+            for call in (first, second):
+                assert await runtime.report(request_id=call.request_id, outcome=ran("a", 1))
+            assert not await runtime.report(request_id=third.request_id, outcome=ran("a", 1))
+
+    run_test(story)
+
+
 def test_event_that_was_not_stored_is_refused_and_starts_nothing() -> None:
     async def story() -> None:
         store = FailingStore()
