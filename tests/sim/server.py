@@ -329,10 +329,13 @@ class Server:
             if not self.disk.out:
                 self.disk.expect(self._loop, self._committer)
             return
-        if self._unchecked and self._unstored == 0:
+        # One that could not be built to the end is not at work; the next turn builds another one.
+        at_work = self.partition is self._runtime._turns.partition
+        if self._unchecked and self._unstored == 0 and at_work:
             self._unchecked = False
             changed, self._changed = list(self._changed), {}
             self.check(self._check_memory, changed)
+            self.check(self.partition.check_stale, self.now_ms())
             self._count_windows()
 
     def _check_memory(self, changed: Sequence[RunId]) -> None:

@@ -1,9 +1,8 @@
 """Simulate for minutes on all cores: `python -m tests.sim.soak --minutes 10`.
 
 First every planted bug is hunted, which takes half a minute or more; then one seed after the other
-is simulated for as long as was asked. The exit status is 1
-if a bug was not caught, if an invariant did not hold (with the command that replays it), or if
-anything that must happen never did.
+is simulated for as long as was asked. The exit status is 1 if a bug was not caught, if an invariant
+did not hold (with the command that replays it), or if anything that must happen never did.
 """
 
 from __future__ import annotations

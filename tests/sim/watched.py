@@ -28,6 +28,7 @@ class WatchedPartition(Partition):
     def __init__(self, config: EngineConfig, ids: IdSource, world: World) -> None:
         super().__init__(config, ids)
         self._world = world
+        self._reports: list[CallReported] = []
 
     def step(
         self, inputs: Sequence[Input], now_ms: int, *, inputs_only: bool = False
@@ -43,7 +44,7 @@ class WatchedPartition(Partition):
             world.count["calls left for the next turn"] += self._calls_wait
             late = not self._calls_wait and self.next_wakeup_ms() <= now_ms
             world.count["times left for the next turn"] += late
-            world.server.check(self._check_stale, inputs, now_ms)
+        self._reports += [item for item in inputs if isinstance(item, CallReported)]
         return transition
 
     def _meet_poison(self, inputs: Sequence[Input]) -> None:
@@ -54,13 +55,11 @@ class WatchedPartition(Partition):
                     self.at_work = lease.run.run_id
                     raise EngineFault("a poisoned report")
 
-    def _check_stale(self, inputs: Sequence[Input], now_ms: int) -> None:
-        """9: a report again, after its turn, unless the next turn has something else to do."""
-        if self.next_wakeup_ms() <= now_ms:
-            return
-        for item in inputs:
-            if isinstance(item, CallReported):
-                again = super().step([item], now_ms)
-                stale = Reply(ticket=item.ticket, result=ReportTaken(accepted=False))
-                assert again.effects == [stale], "9: a stale report is refused"
-                assert not again.writes, "9: a stale report changes nothing"
+    def check_stale(self, now_ms: int) -> None:
+        """9: the reports that were decided on and committed, once more."""
+        reports, self._reports = self._reports, []
+        for report in reports:
+            again = super().step([report], now_ms, inputs_only=True)
+            stale = Reply(ticket=report.ticket, result=ReportTaken(accepted=False))
+            assert again.effects == [stale], "9: a stale report is refused"
+            assert not again.writes, "9: a stale report changes nothing"
