@@ -141,7 +141,9 @@ class Soak:
         killed = self.kills.of_server + self.kills.of_workers
         print(
             f"{took_s:.0f} s, {took_s / max(1, killed):.2f} s a kill; other faults: "
-            + ", ".join(f"{fault} {self.others[fault]}" for fault in OTHERS)
+            + ", ".join(
+                f"{fault} {self.others[fault]}" for fault in dict.fromkeys((*OTHERS, *self.others))
+            )
             + f"; the official worker gave up {self._gave_up} times"
         )
         print(
@@ -202,6 +204,16 @@ class Soak:
         self._server.start()
         self._restarted_s = time.monotonic()
 
+    def _terminate(self, worker: WorkerProcess) -> None:
+        """The official worker does not end when it was told to in the midst of a handshake."""
+        try:
+            worker.terminate()
+        except AssertionError:
+            if worker.sdk is not OFFICIAL:
+                raise
+            self.others["official worker killed that would not end"] += 1
+            worker.kill()
+
     def _other(self, fault: str) -> None:
         self.others[fault] += 1
         worker = self._random.choice(self._workers)
@@ -212,7 +224,7 @@ class Soak:
             case "restart worker":
                 worker.signal(signal.SIGCONT)
                 pid = worker.pid
-                worker.terminate()
+                self._terminate(worker)
                 self.ledger.forget(pid)
                 worker.start()
             case "stop server":

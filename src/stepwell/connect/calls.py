@@ -67,11 +67,10 @@ class Arrival(Enum):
 
 
 class _Running:
-    __slots__ = ("ack", "extend_at_ms", "lease_id", "lost", "request")
+    __slots__ = ("extend_at_ms", "lease_id", "lost", "request")
 
-    def __init__(self, request: GatewayExecutorRequestData, ack: bytes, extend_at_ms: int) -> None:
+    def __init__(self, request: GatewayExecutorRequestData, extend_at_ms: int) -> None:
         self.request = request
-        self.ack = ack
         self.lease_id = request.lease_id
         self.extend_at_ms = extend_at_ms
         self.lost = False
@@ -129,10 +128,10 @@ class Calls:
         """The largest of them."""
         return max(self.waiting(), key=lambda reply: len(reply.payload), default=None)
 
-    def ack_of(self, request: GatewayExecutorRequestData) -> bytes:
+    @staticmethod
+    def ack_of(request: GatewayExecutorRequestData) -> bytes:
         """The acknowledgement of a call, as far as the server may write it into its log."""
-        running = self._running.get(request.request_id)
-        return _ack(request) if running is None else running.ack
+        return _ack(request)
 
     def reply_of(self, request_id: str) -> bytes | None:
         """The reply to a call that is done, if it is still known."""
@@ -150,7 +149,7 @@ class Calls:
             return Arrival.DONE
         if len(self._running) >= self._calls_max:
             return Arrival.REFUSED
-        self._running[request_id] = _Running(request, _ack(request), now_ms + self._extend_ms)
+        self._running[request_id] = _Running(request, now_ms + self._extend_ms)
         return Arrival.RUN
 
     def finished(self, request_id: str, outcome: Outcome) -> bytes | None:
@@ -321,7 +320,7 @@ def _ack(request: GatewayExecutorRequestData) -> bytes:
 def _extension(running: _Running) -> bytes:
     """Its first nine fields are those of the acknowledgement, so their bytes are the same."""
     lease = WorkerRequestExtendLeaseData(lease_id=running.lease_id)
-    return running.ack + lease.SerializeToString()
+    return _ack(running.request) + lease.SerializeToString()
 
 
 def _reply(request: GatewayExecutorRequestData, outcome: Outcome) -> bytes:

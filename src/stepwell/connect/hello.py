@@ -14,6 +14,7 @@ import msgspec
 from stepwell.function import Function
 from stepwell.version import __version__
 from stepwell.wire.connect import (
+    STEPWELL_CAPABILITY,
     AppConfiguration,
     AuthData,
     StartResponse,
@@ -21,7 +22,9 @@ from stepwell.wire.connect import (
     WorkerConnectRequestData,
 )
 
-CAPABILITIES = msgspec.json.encode({"connect": "v1", "in_band_sync": "v1", "trust_probe": "v1"})
+CAPABILITIES = msgspec.json.encode(
+    {"connect": "v1", "in_band_sync": "v1", "trust_probe": "v1", STEPWELL_CAPABILITY: "v1"}
+)
 APP_URL = "wss://connect"
 """Tells the server that the functions are called over this connection; nobody dials it."""
 

@@ -36,6 +36,7 @@ from google.protobuf.message import DecodeError
 
 from stepwell.errors import WireError
 from stepwell.wire.connect import (
+    REPLY_IS_ACK,
     ConnectMessage,
     GatewayConnectionReadyData,
     GatewayExecutorRequestData,
@@ -68,6 +69,8 @@ that cannot even be sent, while nothing else leaves either, mean the same."""
 
 REPLIES_BYTES = 64 * 2**10
 """Of the replies that wait, so much leaves between two looks at what is more urgent."""
+
+REPLY_AS_ACK_BYTES = 16 * 2**10
 
 NORMAL = 1000
 INVALID_DATA = 1007
@@ -164,6 +167,8 @@ class Session:
         self._heartbeat_leaves = False  # with the output that was taken last
         self._stalled = 0
         self._draining = False
+        self._reply_is_ack = False
+        self._acks: dict[str, Callable[[], bytes]] = {}  # by call, to be made when they leave
         self._messages: list[bytes] = []
         self._replies: deque[tuple[str, bytes]] = deque()
         self._close: Close | None = None
@@ -211,13 +216,15 @@ class Session:
         A reply may be large, and the line slow. So few replies leave at a time, and heartbeats,
         acknowledgements and lease extensions go before those that are left.
         """
-        if not self._messages and not self._replies and self._close is None:
+        if not (self._messages or self._acks or self._replies or self._close):
             return None
         replies: list[tuple[str, bytes]] = []
         size = 0
         while self._replies and size < REPLIES_BYTES:
             replies.append(self._replies.popleft())
             size += len(replies[-1][1])
+        if self._acks:
+            self._send_acks(replies)
         close = None if self._replies else self._close
         output = Output(messages=self._messages, replies=replies, close=close)
         self._messages = []
@@ -270,9 +277,13 @@ class Session:
 
     # --- what the shell says ---
 
-    def ack(self, payload: bytes) -> None:
-        """Take a call that came here: `payload` is a serialised `WorkerRequestAckData`."""
-        self._send_if_active(Kind.WORKER_REQUEST_ACK, payload)
+    def ack(self, request_id: str, make: Callable[[], bytes]) -> None:
+        """Take a call that came here: `make` gives a serialised `WorkerRequestAckData`.
+
+        It is not made if the reply leaves in its place, with a server that agreed to that.
+        """
+        if self._phase is Phase.ACTIVE:
+            self._acks[request_id] = make
 
     def extend_lease(self, payload: bytes) -> None:
         """Ask to keep a call: `payload` is a serialised `WorkerRequestExtendLeaseData`."""
@@ -302,6 +313,7 @@ class Session:
         """The socket has ended. Nothing can be sent any more."""
         self._phase = Phase.OVER
         self._messages, self._close = [], None
+        self._acks.clear()
         self._replies.clear()
 
     # --- messages ---
@@ -324,6 +336,7 @@ class Session:
             # Not at once: a gateway may still be marking the connection ready, and some get that
             # wrong when a heartbeat comes in between.
             self._heartbeat_at_ms = now_ms + self._heartbeat_ms
+            self._reply_is_ack = REPLY_IS_ACK in ready.extensions
             extend_ms = _interval_ms(ready.extend_lease_interval, EXTEND_LEASE_MS_DEFAULT)
             self._facts.append(Ready(extend_lease_ms=extend_ms))
         elif kind == Kind.SYNC_FAILED:
@@ -361,6 +374,15 @@ class Session:
         self._phase = Phase.OVER
         self._facts.append(Over(reason=reason))
         self._close = Close(code=code, reason=reason if code != UNEXPECTED else "UNEXPECTED")
+
+    def _send_acks(self, replies: list[tuple[str, bytes]]) -> None:
+        if self._reply_is_ack:
+            for request_id, message in replies:
+                if len(message) <= REPLY_AS_ACK_BYTES:  # a large one may be long on its way
+                    self._acks.pop(request_id, None)
+        acks = [_envelope(Kind.WORKER_REQUEST_ACK, make()) for make in self._acks.values()]
+        self._messages[:0] = acks
+        self._acks.clear()
 
     def _send_if_active(self, kind: Kind, payload: bytes) -> None:
         if self._phase is Phase.ACTIVE:

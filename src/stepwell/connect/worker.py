@@ -17,6 +17,7 @@ import asyncio
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, assert_never
 from urllib.parse import urlsplit
 
@@ -430,7 +431,7 @@ class Worker:
         arrival = self._calls.came(request, self._now_ms())
         if arrival is Arrival.REFUSED:
             return
-        link.session.ack(self._calls.ack_of(request))
+        link.session.ack(request.request_id, partial(self._calls.ack_of, request))
         if arrival is Arrival.RUN:
             executor.start(request)
             self._arm()

@@ -233,6 +233,7 @@ class Runtime:
         except StepwellError:
             done(False, None)  # no call of ours
             return
+        self._turns.partition.ack(fence)  # should it have to come again, its worker has the call
 
         def answer(result: Any, error: StepwellError | None) -> None:
             done(error is None and isinstance(result, ReportTaken) and result.accepted, error)

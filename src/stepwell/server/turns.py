@@ -167,6 +167,7 @@ class Turns:
         jumped_ms = self._clock.take_jump_ms()
         if jumped_ms:
             self.partition.clock_jumped(jumped_ms)
+            self._timer_ms += jumped_ms  # the loop's clock has not jumped: that is when it fires
         return now_ms
 
     def new_ticket(self, done: Done) -> int | None:

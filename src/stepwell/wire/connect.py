@@ -31,6 +31,8 @@ from stepwell.wire.connect_pb2 import (
 )
 
 __all__ = [
+    "REPLY_IS_ACK",
+    "STEPWELL_CAPABILITY",
     "SUBPROTOCOL",
     "AppConfiguration",
     "AuthData",
@@ -55,6 +57,15 @@ __all__ = [
 
 SUBPROTOCOL = "v0.connect.inngest.com"
 """The WebSocket subprotocol that every SDK offers and the gateway selects."""
+
+
+STEPWELL_CAPABILITY = "stepwell"
+"""With the value `v1` among a worker's capabilities: it reads `extensions` of the ready message.
+Other servers leave that field out, and other workers get none."""
+
+REPLY_IS_ACK = "reply-is-ack"
+"""The extension by which a reply also acknowledges its call, so that a call that is answered at
+once need not be acknowledged before."""
 
 
 class Kind(IntEnum):

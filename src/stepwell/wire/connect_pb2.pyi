@@ -204,14 +204,16 @@ class WorkerStatusData(_message.Message):
     def __init__(self, in_flight_request_ids: _Optional[_Iterable[str]] = ..., shutdown_requested: bool = ...) -> None: ...
 
 class GatewayConnectionReadyData(_message.Message):
-    __slots__ = ("heartbeat_interval", "extend_lease_interval", "status_interval")
+    __slots__ = ("heartbeat_interval", "extend_lease_interval", "status_interval", "extensions")
     HEARTBEAT_INTERVAL_FIELD_NUMBER: _ClassVar[int]
     EXTEND_LEASE_INTERVAL_FIELD_NUMBER: _ClassVar[int]
     STATUS_INTERVAL_FIELD_NUMBER: _ClassVar[int]
+    EXTENSIONS_FIELD_NUMBER: _ClassVar[int]
     heartbeat_interval: str
     extend_lease_interval: str
     status_interval: str
-    def __init__(self, heartbeat_interval: _Optional[str] = ..., extend_lease_interval: _Optional[str] = ..., status_interval: _Optional[str] = ...) -> None: ...
+    extensions: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, heartbeat_interval: _Optional[str] = ..., extend_lease_interval: _Optional[str] = ..., status_interval: _Optional[str] = ..., extensions: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class GatewayExecutorRequestData(_message.Message):
     __slots__ = ("request_id", "account_id", "env_id", "app_id", "app_name", "function_id", "function_slug", "step_id", "request_payload", "system_trace_ctx", "user_trace_ctx", "run_id", "lease_id", "job_id")

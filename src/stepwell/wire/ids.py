@@ -91,7 +91,7 @@ def _no_ulid(text: str) -> WireError:
     if len(text) != 26:
         return WireError(f"a ULID has 26 characters, this has {len(text)}", code="invalid_ulid")
     for char in text:
-        if char.upper() not in _ALPHABET:
+        if not char.isascii() or char.upper() not in _ALPHABET:
             return WireError(f"{char!r} cannot stand in a ULID", code="invalid_ulid")
     return WireError("a ULID begins with 0 to 7", code="invalid_ulid")
 

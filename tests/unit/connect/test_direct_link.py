@@ -62,7 +62,8 @@ class Facts:
 
     def take(self, link: Link, fact: Fact) -> None:
         if isinstance(fact, CallCame):
-            link.session.ack(fact.request.request_id.encode())
+            request_id = fact.request.request_id
+            link.session.ack(request_id, request_id.encode)
         self._loop.call_soon_threadsafe(self._came.put_nowait, Came(fact, threading.get_ident()))
 
     async def next(self) -> Came:

@@ -54,6 +54,7 @@ def test_worker_names_itself_and_repeats_its_tokens() -> None:
         "connect": "v1",
         "in_band_sync": "v1",
         "trust_probe": "v1",
+        "stepwell": "v1",
     }
 
 

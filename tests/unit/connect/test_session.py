@@ -12,6 +12,7 @@ from stepwell.connect.session import (
     HELLO_WAIT_MS,
     READY_WAIT_MS,
     REPLIES_BYTES,
+    REPLY_AS_ACK_BYTES,
     CallCame,
     Close,
     Draining,
@@ -25,6 +26,7 @@ from stepwell.connect.session import (
     SyncFailed,
 )
 from stepwell.wire.connect import (
+    REPLY_IS_ACK,
     ConnectMessage,
     GatewayConnectionReadyData,
     Kind,
@@ -37,6 +39,8 @@ from stepwell.wire.connect import (
 from tests.unit.connect.gateway import request
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from google.protobuf.message import Message
 
 HELLO = b"the hello"
@@ -47,8 +51,10 @@ def message(kind: int, payload: Message | bytes = b"") -> bytes:
     return ConnectMessage(kind=kind, payload=raw).SerializeToString()  # type: ignore[arg-type]
 
 
-def ready(heartbeat: str = "10s", extend: str = "5s") -> bytes:
-    data = GatewayConnectionReadyData(heartbeat_interval=heartbeat, extend_lease_interval=extend)
+def ready(heartbeat: str = "10s", extend: str = "5s", extensions: Sequence[str] = ()) -> bytes:
+    data = GatewayConnectionReadyData(
+        heartbeat_interval=heartbeat, extend_lease_interval=extend, extensions=extensions
+    )
     return message(Kind.GATEWAY_CONNECTION_READY, data)
 
 
@@ -70,11 +76,16 @@ def closing(session: Session) -> Close | None:
     return None if output is None else output.close
 
 
-def active(now_ms: int = 0, heartbeat: str = "10s", extend: str = "5s") -> Session:
+def active(
+    now_ms: int = 0,
+    heartbeat: str = "10s",
+    extend: str = "5s",
+    extensions: Sequence[str] = (),
+) -> Session:
     """A session whose handshake is complete."""
     session = Session(HELLO, now_ms)
     session.receive(b"", now_ms)
-    session.receive(ready(heartbeat, extend), now_ms)
+    session.receive(ready(heartbeat, extend, extensions), now_ms)
     session.take_facts()
     session.take_output()
     return session
@@ -209,7 +220,7 @@ def test_nothing_is_sent_before_the_handshake_is_complete(phase: Phase) -> None:
         session.receive(b"", 0)
         sent(session)
 
-    session.ack(b"a")
+    session.ack("r-1", lambda: b"a")
     session.extend_lease(b"l")
     session.reply("r-1", b"r")
     session.pause()
@@ -306,7 +317,7 @@ def test_no_bytes_raise(data: list[bytes]) -> None:
 def test_what_the_worker_says_is_sent_in_its_order_and_replies_last() -> None:
     session = active()
 
-    session.ack(b"ack")
+    session.ack("r-0", lambda: b"ack")
     session.extend_lease(b"lease")
     session.reply("r-1", b"reply")
     session.pause()
@@ -318,6 +329,45 @@ def test_what_the_worker_says_is_sent_in_its_order_and_replies_last() -> None:
         (Kind.WORKER_REPLY, b"reply"),
     ]
     assert session.take_output() is None
+
+
+def test_reply_stands_for_its_acknowledgement_where_that_was_agreed() -> None:
+    session = active(extensions=[REPLY_IS_ACK, "something-newer"])
+
+    for number in range(3):
+        session.ack(f"r-{number}", f"ack {number}".encode)
+    session.reply("r-1", b"reply")
+
+    assert sent(session) == [
+        (Kind.WORKER_REQUEST_ACK, b"ack 0"),
+        (Kind.WORKER_REQUEST_ACK, b"ack 2"),
+        (Kind.WORKER_REPLY, b"reply"),
+    ]
+    assert session.take_output() is None
+
+
+@pytest.mark.parametrize("size", [REPLY_AS_ACK_BYTES, REPLIES_BYTES])
+def test_large_reply_comes_behind_its_acknowledgement(size: int) -> None:
+    session = active(extensions=[REPLY_IS_ACK])
+
+    session.ack("first", lambda: b"ack 1")
+    session.ack("behind", lambda: b"ack 2")
+    session.reply("first", b"x" * size)
+    session.reply("behind", b"y" * REPLIES_BYTES)
+
+    assert [message for message in sent(session) if message[0] is Kind.WORKER_REQUEST_ACK] == [
+        (Kind.WORKER_REQUEST_ACK, b"ack 1"),
+        (Kind.WORKER_REQUEST_ACK, b"ack 2"),
+    ]
+
+
+def test_reply_does_not_stand_for_it_elsewhere() -> None:
+    session = active()
+
+    session.ack("r-1", lambda: b"ack")
+    session.reply("r-1", b"reply")
+
+    assert [kind for kind, _ in sent(session)] == [Kind.WORKER_REQUEST_ACK, Kind.WORKER_REPLY]
 
 
 def test_large_replies_let_more_urgent_messages_pass() -> None:

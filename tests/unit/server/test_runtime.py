@@ -693,6 +693,24 @@ def test_a_clock_that_jumps_forward_ends_sleeps_and_no_lease() -> None:
     run_test(story)
 
 
+def test_a_sleep_that_begins_after_a_jump_of_the_clock_ends_in_time() -> None:
+    async def story() -> None:
+        clock = JumpingClock()
+        async with running(MemoryStore(), clock=clock, lease_ms=60_000) as runtime:
+            await sync(runtime)
+            port = attach(runtime)
+            await send(runtime)
+            await port.call()  # the timer is set for the end of its lease
+            clock.jump(120_000)
+            await send(runtime)
+            sleeper = await port.call()
+            nap = ops(op("Sleep", "nap", name="100ms"))
+            assert await runtime.report(request_id=sleeper.request_id, outcome=nap)
+            assert (await port.call()).run_id == sleeper.run_id
+
+    run_test(story)
+
+
 def test_a_lease_that_is_extended_as_the_clock_jumps_does_not_keep_others_from_ending() -> None:
     async def story() -> None:
         clock = JumpingClock()

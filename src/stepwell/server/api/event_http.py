@@ -101,11 +101,12 @@ class EventHttp(BoundedHttp):
     def _go_long_way(self) -> None:
         """Let uvicorn hear what it has not heard of this request."""
         self._is_short = False
+        body, self._short_body = self._short_body, b""
         if self.transport.is_closing():
             return
         super().on_headers_complete()
-        if self._short_body:
-            super().on_body(self._short_body)
+        if body:
+            super().on_body(body)
 
     def answer(
         self, ids: Sequence[EventId], error: StepwellError | None, *, keep_alive: bool

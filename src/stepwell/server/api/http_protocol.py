@@ -1,7 +1,8 @@
-"""Uvicorn's HTTP protocol with bounds on a request's head: its bytes and its time.
+"""Uvicorn's HTTP protocol with bounds on a request's head, its bytes and its time, and on requests.
 
-Uvicorn bounds neither, so one client could fill the memory with headers, and many could hold
-connections on which they never ask for anything. Bodies are bounded where they are read.
+Uvicorn bounds none of them, so one client could fill the memory with headers, or with requests
+faster than they are answered, and many could hold connections on which they never ask for anything.
+Bodies are bounded where they are read.
 
 A client may send the next request before it has the answer to the last one. What is wrong with
 the next one's head is told only then, or it would be taken for that answer; its time runs from
@@ -12,10 +13,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Sized
 
 HEAD_BYTES_MAX = 64 * 2**10
 HEAD_WAIT_S = 10.0
@@ -40,6 +43,7 @@ class BoundedHttp(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self.flow = _Flow(transport, self.pipeline)
         self._start_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -128,3 +132,19 @@ class BoundedHttp(HttpToolsProtocol):
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
+
+
+class _Flow(FlowControl):
+    """Reads no more of a connection while whole requests of it wait for their turn.
+
+    Uvicorn reads on with each answer, and each packet may hold thousands of requests. Only the
+    last of those that wait may lack a part of its body, and when its turn comes none waits.
+    """
+
+    def __init__(self, transport: asyncio.Transport, waiting: Sized) -> None:
+        super().__init__(transport)
+        self._waiting = waiting
+
+    def resume_reading(self) -> None:
+        if not (self._waiting or self._transport.is_closing()):
+            super().resume_reading()

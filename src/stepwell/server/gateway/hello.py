@@ -12,8 +12,9 @@ import msgspec
 from google.protobuf.message import DecodeError
 
 from stepwell.errors import WireError
-from stepwell.wire.connect import WorkerConnectRequestData
+from stepwell.wire.connect import STEPWELL_CAPABILITY, WorkerConnectRequestData
 from stepwell.wire.ids import parse_ulid, ulid_ms
+from stepwell.wire.json import decode
 
 APPS_PER_CONNECTION_MAX = 10
 
@@ -38,13 +39,17 @@ class HelloApp(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Hello(msgspec.Struct, frozen=True, kw_only=True):
-    """What a worker said of itself. `limit` is None when it takes any number of calls."""
+    """What a worker said of itself. `limit` is None when it takes any number of calls.
+
+    `is_ours`: it knows the extensions of the protocol.
+    """
 
     connection_id: str
     started_ms: int
     instance_id: str
     apps: tuple[HelloApp, ...]
     capabilities: bytes
+    is_ours: bool
     manual_readiness: bool
     limit: int | None
     environment: str
@@ -102,6 +107,7 @@ def read_hello(payload: bytes, authenticate: Authenticate) -> Hello:
             for app in data.apps
         ),
         capabilities=data.capabilities,
+        is_ours=_is_ours(data.capabilities),
         manual_readiness=data.worker_manual_readiness_ack,
         limit=data.max_worker_concurrency if limited else None,
         environment=data.environment,
@@ -113,6 +119,14 @@ def read_hello(payload: bytes, authenticate: Authenticate) -> Hello:
         cpu_cores=host.cpu_cores,
         mem_bytes=host.mem_bytes,
     )
+
+
+def _is_ours(capabilities: bytes) -> bool:
+    try:
+        declared = decode(capabilities)
+    except WireError:
+        return False
+    return isinstance(declared, dict) and declared.get(STEPWELL_CAPABILITY) == "v1"
 
 
 def _has_more_fields(message: bytes, most: int) -> bool:

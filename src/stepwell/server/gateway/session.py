@@ -45,6 +45,7 @@ from stepwell.server.gateway.facts import (
 )
 from stepwell.server.gateway.hello import Authenticate, Hello, read_hello
 from stepwell.wire.connect import (
+    REPLY_IS_ACK,
     ConnectMessage,
     GatewayConnectionReadyData,
     Kind,
@@ -266,6 +267,7 @@ class Session:
             heartbeat_interval=self._config.heartbeat_interval,
             extend_lease_interval=self._config.extend_lease_interval,
             status_interval="0s",
+            extensions=[REPLY_IS_ACK] if self._hello.is_ours else [],
         )
         if not self._hello.manual_readiness:
             self._on_ready(b"", now_ms)

@@ -130,6 +130,38 @@ class HeldStore:
         api.runtime.submit_events = held  # type: ignore[assignment, method-assign]
 
 
+@on_loop
+async def test_no_more_is_read_while_requests_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    waiting: list[int] = []
+    receive = BoundedHttp.data_received
+
+    def noted(self: BoundedHttp, data: bytes) -> None:
+        waiting.append(len(self.pipeline))
+        receive(self, data)
+
+    monkeypatch.setattr(BoundedHttp, "data_received", noted)
+    async with open_api() as api:
+        request = LINE + b"X: " + b"y" * 8_000 + b"\r\n\r\n"  # one read cannot take all of them
+        answer = await api.raw(request * 200, LINE + b"Connection: close\r\n\r\n")
+        assert answer.count(b"HTTP/1.1 200 ") == 201
+        assert len(waiting) > 2
+        assert max(waiting) == 0
+
+
+@on_loop
+async def test_nothing_more_is_read_of_a_connection_that_closes() -> None:
+    async with open_api() as api:
+        reader, writer = await asyncio.open_connection("127.0.0.1", api.port)
+        writer.write(LINE + b"\r\n")
+        assert (await reader.readuntil(b"}")).startswith(b"HTTP/1.1 200 ")
+        (connection,) = api.connections
+        connection.flow.pause_reading()
+        connection.transport.close()
+        assert await reader.read() == b""
+        connection.flow.resume_reading()  # what a request does that still waits for its body
+        writer.close()
+
+
 @pytest.mark.usefixtures("hasty")
 @on_loop
 async def test_a_slow_answer_is_not_the_next_requests_408() -> None:

@@ -67,6 +67,7 @@ def hello(
     connection_id: str = CONNECTION_ID,
     instance_id: str = "box-7",
     session_token: str = "good",
+    capabilities: bytes = b'{"connect":"v1"}',
     **fields: Any,
 ) -> WorkerConnectRequestData:
     """WORKER_CONNECT of a worker with one app, unless other apps are given."""
@@ -74,7 +75,7 @@ def hello(
         connection_id=connection_id,
         instance_id=instance_id,
         auth_data=AuthData(session_token=session_token),
-        capabilities=b'{"connect":"v1"}',
+        capabilities=capabilities,
         apps=apps or [app()],
         sdk_language="py",
         sdk_version="0.5.19",

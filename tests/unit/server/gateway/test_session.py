@@ -177,6 +177,27 @@ def test_a_worker_is_ready_before_it_is_told_so() -> None:  # 12
     )  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("capabilities", "extensions"),
+    [
+        (b'{"connect":"v1","stepwell":"v1"}', ["reply-is-ack"]),
+        (b'{"connect":"v1","stepwell":"v2"}', []),
+        (b'{"connect":"v1"}', []),
+        (b'["stepwell"]', []),
+        (b"{", []),
+        (b"", []),
+    ],
+)
+def test_extensions_are_offered_to_those_who_know_them(
+    capabilities: bytes, extensions: list[str]
+) -> None:
+    story = syncing(capabilities=capabilities)
+    story.session.synced(story.now_ms)
+    story.facts()
+    ((_kind, payload),) = story.sent()
+    assert list(GatewayConnectionReadyData.FromString(payload).extensions) == extensions
+
+
 def test_calls_follow_connection_ready_even_if_they_are_given_at_once() -> None:
     story = syncing()
     story.session.synced(story.now_ms)
