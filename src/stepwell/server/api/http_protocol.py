@@ -146,5 +146,5 @@ class _Flow(FlowControl):
         self._waiting = waiting
 
     def resume_reading(self) -> None:
-        if not (self._waiting or self._transport.is_closing()):
+        if not self._waiting:
             super().resume_reading()
