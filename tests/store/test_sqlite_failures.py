@@ -49,6 +49,33 @@ def long_commit(story: Story) -> list[Write]:
     return [*intake, story.event(name="a new name"), *story.report(run_id, 0)]
 
 
+@pytest.mark.parametrize("code", [apsw.SQLITE_FULL, apsw.SQLITE_IOERR_WRITE])
+def test_store_opens_on_a_disk_without_room_for_a_whole_log(
+    tmp_path: Path, disk: Disk, story: Story, code: int
+) -> None:
+    """A quota is an I/O error to SQLite."""
+    SqliteStore(tmp_path / "data", vfs=disk.name).close()
+    disk.fail("write", "wal", code=code, after=5)
+    store = SqliteStore(tmp_path / "data", vfs=disk.name)
+    disk.mend()
+    store.commit(story.intake()[1])
+    assert contents_of(store)
+    store.close()
+
+
+def test_store_opens_while_another_program_writes(
+    tmp_path: Path, story: Story, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "BUSY_TIMEOUT_MS", 10)
+    SqliteStore(tmp_path / "data").close()
+    other = apsw.Connection(str(tmp_path / "data" / DATABASE_FILE))
+    other.execute("BEGIN IMMEDIATE")
+    store = SqliteStore(tmp_path / "data")
+    other.close()
+    store.commit(story.intake()[1])
+    store.close()
+
+
 @pytest.mark.parametrize(
     ("method", "code"),
     [

@@ -85,8 +85,9 @@ def make_log_space(
             "BEGIN IMMEDIATE; CREATE TABLE log_space (filler BLOB); "
             f"INSERT INTO log_space VALUES (zeroblob({checkpoint_pages * PAGE_BYTES}))"
         )
-    except apsw.FullError:
-        _log.warning("the disk is nearly full: %s has less room than usual", path)
+    except (apsw.FullError, apsw.IOError, apsw.BusyError) as error:
+        # A full disk, a quota, another program's lock: what is amiss shows when it matters.
+        _log.warning("the log of %s has less room than usual: %s", path, error)
     finally:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
