@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import uuid
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -17,7 +17,7 @@ from stepwell.engine.inputs import AppSynced, CallReported, WorkerDetached, Work
 from stepwell.engine.waiting import Waiting
 from stepwell.errors import LimitExceeded, StepwellError, WireError
 from stepwell.server.inbox import Sent
-from stepwell.server.turns import Clock, Turns
+from stepwell.server.turns import Clock, Turns, resolver
 from stepwell.server.worker_port import Attached, MakeCall, WorkerPort, attached_input
 from stepwell.wire.events import NewEvent, seeded_event_id
 from stepwell.wire.ids import EventId, RequestId, parse_ulid, ulid_text
@@ -45,8 +45,6 @@ __all__ = [
 ]
 
 _log = logging.getLogger(__name__)
-
-_T = TypeVar("_T")
 
 RUNS_PER_REQUEST_MAX = 50_000
 """Runs that the events of one request may start: they are one commit."""
@@ -133,7 +131,7 @@ class Runtime:
             LimitExceeded: 503 `overloaded`, or 413 `runs_too_many`; nothing was stored.
         """
         future: asyncio.Future[Sequence[EventId]] = self._loop.create_future()
-        self.submit_events(events, seed, _resolver(future))
+        self.submit_events(events, seed, resolver(future))
         return [ulid_text(event_id) for event_id in await future]
 
     def submit_events(
@@ -216,7 +214,7 @@ class Runtime:
             acknowledged all the same.
         """
         future: asyncio.Future[bool] = self._loop.create_future()
-        self.submit_report(request_id=request_id, outcome=outcome, done=_resolver(future))
+        self.submit_report(request_id=request_id, outcome=outcome, done=resolver(future))
         return await future
 
     def submit_report(
@@ -293,17 +291,3 @@ class Runtime:
                 seen=runs,
                 hint="send them in several requests",
             )
-
-
-def _resolver(future: asyncio.Future[_T]) -> Callable[[_T, StepwellError | None], None]:
-    """A callback that gives the future its result, or its error."""
-
-    def done(result: _T, error: StepwellError | None) -> None:
-        if future.done():
-            return  # whoever waited was cancelled
-        if error is None:
-            future.set_result(result)
-        else:
-            future.set_exception(error)
-
-    return done

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import traceback
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
 from stepwell.engine.effects import Dispatch
 from stepwell.engine.inputs import (
@@ -68,6 +68,8 @@ class Clock(Protocol):
     def take_jump_ms(self) -> int: ...
     def advance_to(self, ms: int, /) -> None: ...
 
+
+_T = TypeVar("_T")
 
 Done: TypeAlias = "Callable[[Any, StepwellError | None], None]"
 """Hears the answer to an input, or why there is none."""
@@ -146,16 +148,7 @@ class Turns:
 
     async def ask(self, make: Callable[[int], Item]) -> Any:
         future: asyncio.Future[Any] = self._loop.create_future()
-
-        def done(result: Any, error: StepwellError | None) -> None:
-            if future.done():
-                return  # whoever waited was cancelled
-            if error is None:
-                future.set_result(result)
-            else:
-                future.set_exception(error)
-
-        ticket = self.new_ticket(done)
+        ticket = self.new_ticket(resolver(future))
         if ticket is not None:
             self.put(make(ticket))
         return await future
@@ -443,3 +436,17 @@ class Turns:
         done = self._waiting.pop(ticket, None)
         if done is not None:
             done(result, error)
+
+
+def resolver(future: asyncio.Future[_T]) -> Callable[[_T, StepwellError | None], None]:
+    """A callback that gives the future its result, or its error."""
+
+    def done(result: _T, error: StepwellError | None) -> None:
+        if future.done():
+            return  # whoever waited was cancelled
+        if error is None:
+            future.set_result(result)
+        else:
+            future.set_exception(error)
+
+    return done
