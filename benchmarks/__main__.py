@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 SUITES = ("limits", "intake", "workloads", "mixed", "footprint", "growth")
 SIDES = ("stepwell", "official", "restate", "dbos")
+MORE_SIDES = (*SIDES, "restate-uvloop")
+"""Those that are not asked for are left out."""
 OTHERS_CORES_MAX = 0.1
 """More than this of the machine's time for others, and figures are not worth keeping."""
 
@@ -63,9 +65,9 @@ def _parse() -> argparse.Namespace:
     parser.add_argument(
         "--sides",
         nargs="+",
-        choices=SIDES,
+        choices=MORE_SIDES,
         metavar="SIDE",
-        help=f"whom to compare in `workloads`: {', '.join(SIDES)}",
+        help=f"whom to compare in `workloads`: {', '.join(SIDES)}; or also restate-uvloop",
     )
     parser.add_argument(
         "--runs",
@@ -136,7 +138,7 @@ async def _suite(suite: str, plan: Plan, sides: Sequence[str]) -> list[Table]:
         case "intake":
             return await intake.run(plan)
         case "workloads":
-            return await workloads.run(plan, [_side(name) for name in SIDES if name in sides])
+            return await workloads.run(plan, [_side(name) for name in MORE_SIDES if name in sides])
         case "mixed":
             return await mixed.run(plan)
         case "footprint":
@@ -149,6 +151,8 @@ def _side(name: str) -> Side:
     match name:
         case "restate":
             return RestatePeer()
+        case "restate-uvloop":
+            return RestatePeer("uvloop")
         case "dbos":
             return DbosPeer()
         case _:

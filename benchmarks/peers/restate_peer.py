@@ -40,17 +40,25 @@ class RestateSession:
 
 
 class RestatePeer:
-    """A single node with its defaults."""
+    """A single node with its defaults.
 
-    name = "restate"
+    Args:
+        loop: Of its worker: `asyncio`, as Hypercorn has it by default, or `uvloop`.
+    """
+
     durability = "its log and state in RocksDB, with fsync (its defaults)"
     share = 1.0
+
+    def __init__(self, loop: str = "asyncio") -> None:
+        self._loop = loop
+        self.name = "restate" if loop == "asyncio" else f"restate {loop}"
 
     @property
     def version(self) -> str:
         package = json.loads((_PACKAGES / "restate-server/package.json").read_text())
         sdk = installed(HOME, "restate_sdk")
-        return f"restate-server {package['version']}, Python SDK {sdk} on Hypercorn (HTTP/2)"
+        where = f"Hypercorn (HTTP/2, {self._loop})"
+        return f"restate-server {package['version']}, Python SDK {sdk} on {where}"
 
     def missing(self) -> str | None:
         if installed(HOME, "restate_sdk") is None or _binary() is None:
@@ -87,6 +95,7 @@ class RestatePeer:
                     str(ROOT / "benchmarks/peers/restate_worker.py"),
                     str(finishes.port),
                     str(service),
+                    self._loop,
                     folder=folder,
                     log="worker.log",
                     ending=signal.SIGKILL,

@@ -1,6 +1,6 @@
-"""The work in Restate's terms. Usage: python restate_worker.py REPORT_PORT PORT
+"""The work in Restate's terms. Usage: python restate_worker.py REPORT_PORT PORT asyncio|uvloop
 
-A service on `PORT` that Restate's server calls over HTTP/2 without TLS; on uvloop, as ours is.
+A service on `PORT` that Restate's server calls over HTTP/2 without TLS.
 """
 
 from __future__ import annotations
@@ -48,4 +48,4 @@ def _service(report: Any) -> Any:
 
 
 if __name__ == "__main__":
-    importlib.import_module("uvloop").run(main())
+    importlib.import_module(sys.argv[3]).run(main())
