@@ -172,6 +172,9 @@ class StoppedWorkers:
             return requests <= {note["request"] for note in self._stage.ran("acked")}
 
         poll(acked, "the late replies to be acknowledged", timeout_s=HAPPENS_S)
+        # The server's line was written before, but it may not have been read.
+        with contextlib.suppress(AssertionError):
+            poll(lambda: requests <= self._refused(connection_id), "the lines", timeout_s=5)
         refused = self._refused(connection_id) & requests
         self.refused[RAW] += len(refused)
         if refused != requests:

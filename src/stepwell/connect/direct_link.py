@@ -126,12 +126,14 @@ class DirectLink(Link):
             self._arm()
         elif self.session.phase is Phase.OVER:
             self._loop.call_soon_threadsafe(self._armed)
-        is_full = self.session.replies_waiting >= REPLIES_TOGETHER
-        if is_full or here != self._caller.thread_id or here == self._thread_id:
+        if here != self._caller.thread_id or here == self._thread_id:
             self._flush()
-        elif not self._will_flush:
+            return
+        if not self._will_flush:
             self._will_flush = True
             self._caller.loop.call_soon(self._flush_turn)
+        if self.session.replies_waiting >= REPLIES_TOGETHER:
+            self._flush(with_acks=False)  # the turn may answer the other calls as well
 
     # --- who reads ---
 
@@ -277,13 +279,14 @@ class DirectLink(Link):
             if self._will_flush:
                 self._flush()
 
-    def _flush(self) -> None:
+    def _flush(self, *, with_acks: bool = True) -> None:
         """Send what there is, until the line takes no more."""
-        self._will_flush = False
+        if with_acks:
+            self._will_flush = False
         self._looks += 1
         session, protocol = self.session, self._protocol
         while not (self._unsent or self._is_over):
-            output = session.take_output()
+            output = session.take_output(with_acks=with_acks)
             parts = protocol.data_to_send()  # pongs, and the answer to a close frame
             if output is None and not parts:
                 return

@@ -210,13 +210,17 @@ class Session:
         except DecodeError:
             self.receive_garbage()
 
-    def take_output(self) -> Output | None:
+    def take_output(self, *, with_acks: bool = True) -> Output | None:
         """Give what must be sent since the last call, None if nothing. To be called until then.
 
         A reply may be large, and the line slow. So few replies leave at a time, and heartbeats,
         acknowledgements and lease extensions go before those that are left.
+
+        Args:
+            with_acks: Without them, calls that came just now may still be answered instead.
         """
-        if not (self._messages or self._acks or self._replies or self._close):
+        acks = bool(self._acks) and with_acks
+        if not (self._messages or acks or self._replies or self._close):
             return None
         replies: list[tuple[str, bytes]] = []
         size = 0
@@ -224,7 +228,9 @@ class Session:
             replies.append(self._replies.popleft())
             size += len(replies[-1][1])
         if self._acks:
-            self._send_acks(replies)
+            self._drop_acks(replies)
+            if with_acks or not self._reply_is_ack:
+                self._send_acks()
         close = None if self._replies else self._close
         output = Output(messages=self._messages, replies=replies, close=close)
         self._messages = []
@@ -375,11 +381,13 @@ class Session:
         self._facts.append(Over(reason=reason))
         self._close = Close(code=code, reason=reason if code != UNEXPECTED else "UNEXPECTED")
 
-    def _send_acks(self, replies: list[tuple[str, bytes]]) -> None:
+    def _drop_acks(self, replies: list[tuple[str, bytes]]) -> None:
         if self._reply_is_ack:
             for request_id, message in replies:
                 if len(message) <= REPLY_AS_ACK_BYTES:  # a large one may be long on its way
                     self._acks.pop(request_id, None)
+
+    def _send_acks(self) -> None:
         acks = [_envelope(Kind.WORKER_REQUEST_ACK, make()) for make in self._acks.values()]
         self._messages[:0] = acks
         self._acks.clear()

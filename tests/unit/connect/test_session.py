@@ -361,6 +361,20 @@ def test_large_reply_comes_behind_its_acknowledgement(size: int) -> None:
     ]
 
 
+def test_acknowledgements_wait_for_the_end_of_a_turn_where_that_was_agreed() -> None:
+    for extensions, early in (([REPLY_IS_ACK], []), ([], [Kind.WORKER_REQUEST_ACK])):
+        session = active(extensions=extensions)
+        session.ack("r-1", lambda: b"ack")
+        session.reply("r-0", b"reply")
+
+        first = session.take_output(with_acks=False)
+        assert first is not None
+        assert [request_id for request_id, _ in first.replies] == ["r-0"]
+        assert [ConnectMessage.FromString(data).kind for data in first.messages] == early
+        assert session.take_output(with_acks=False) is None
+        assert len(sent(session)) == 1 - len(early)
+
+
 def test_reply_does_not_stand_for_it_elsewhere() -> None:
     session = active()
 
