@@ -74,6 +74,7 @@ FIELDS: dict[type[Message], dict[str, int]] = {
         "heartbeat_interval": 1,
         "extend_lease_interval": 2,
         "status_interval": 3,
+        "extensions": 100,
     },
     connect.GatewayExecutorRequestData: {
         "request_id": 1,
