@@ -9,13 +9,18 @@ ENV := .venv/.stamp
 OFFICIAL_VERSION := 0.5.19
 OFFICIAL := inngest[connect]==$(OFFICIAL_VERSION)
 OFFICIAL_ENV := .cache/official-py/.stamp-$(OFFICIAL_VERSION)
+# The other official SDKs: TypeScript 4 and 3 on a Node of their own, Go. Where npm or go is not
+# installed they are left out (a CI must have both).
+COMPAT_TS := .cache/compat/node/.stamp .cache/compat/v4/.stamp .cache/compat/v3/.stamp
+COMPAT_GO := .cache/compat/go/.stamp
+COMPAT := $(if $(shell command -v npm),$(COMPAT_TS)) $(if $(shell command -v go),$(COMPAT_GO))
 # The engines that the benchmarks compare us with, each in an environment of its own.
 PEERS := .cache/peers/.stamp
 WIRE := src/stepwell/wire
 # make bench BENCH="--quick --only workloads"; without BENCH everything, ten minutes
 BENCH ?=
 # make soak SUITE="power-loss chaos" MINUTES=30
-SUITE ?= sim process-sim power-loss chaos stopped-workers
+SUITE ?= sim process-sim power-loss chaos stopped-workers expressions compat
 MINUTES ?= 10
 SOAK_sim = tests.sim.soak --minutes $(MINUTES)
 SOAK_process-sim = tests.process_sim --minutes $(MINUTES)
@@ -24,14 +29,16 @@ SOAK_power-loss := tests.store.power_loss --cuts 2000
 KILLS ?= 1000
 SOAK_chaos = tests.chaos.soak $(if $(filter file,$(origin MINUTES)),--kills $(KILLS),--minutes $(MINUTES))
 SOAK_stopped-workers := tests.chaos.stopped_workers --replies 500
+SOAK_compat := tests.compat.soak
+SOAK_expressions := tests.properties.expressions.soak --count 100000
 
 .DEFAULT_GOAL := test
 .PHONY: demo test soak bench lint types fmt docs proto
 .SILENT:
 
 demo: $(ENV) ; $(BIN)/python -m stepwell.cli demo
-test: lint types $(OFFICIAL_ENV) ; $(BIN)/python -m pytest -q -n 2
-soak: $(ENV) $(OFFICIAL_ENV) ; set -e $(foreach suite,$(SUITE),; $(BIN)/python -m $(or $(SOAK_$(suite)),$(error SUITE may name sim, process-sim, power-loss, chaos and stopped-workers, not "$(suite)")))
+test: lint types $(OFFICIAL_ENV) $(COMPAT) ; $(BIN)/python -m pytest -q -n 2 --ignore tests/compat/scenarios && $(BIN)/python -m pytest -q -n 4 --dist loadgroup tests/compat/scenarios
+soak: $(ENV) $(OFFICIAL_ENV) $(COMPAT) ; set -e $(foreach suite,$(SUITE),; $(BIN)/python -m $(or $(SOAK_$(suite)),$(error SUITE may name sim, process-sim, power-loss, chaos, stopped-workers, expressions and compat, not "$(suite)")))
 bench: $(ENV) $(OFFICIAL_ENV) $(PEERS) ; $(BIN)/python -m benchmarks $(BENCH)
 lint: $(ENV) ; $(BIN)/ruff check -q && $(BIN)/ruff format -q --diff && { $(BIN)/lint-imports --no-logo > .venv/imports.log || { cat .venv/imports.log; exit 1; }; }
 types: $(ENV) ; $(BIN)/mypy --no-error-summary
@@ -47,10 +54,22 @@ $(ENV): pyproject.toml
 	$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[server]' --group dev
 	touch $@
 
-$(OFFICIAL_ENV): | $(ENV)
+$(OFFICIAL_ENV): tests/compat/python.txt | $(ENV)
 	echo "making .cache/official-py with $(OFFICIAL) (once)" >&2
 	$(BIN)/python -m venv --clear .cache/official-py
-	.cache/official-py/bin/python -m pip install -q --disable-pip-version-check '$(OFFICIAL)' 'protobuf>=5.29.4,<6' 'psutil>=6,<7' 'websockets>=15,<16'
+	.cache/official-py/bin/python -m pip install -q --disable-pip-version-check '$(OFFICIAL)' 'protobuf>=5.29.4,<6' 'psutil>=6,<7' 'websockets>=15,<16' -r tests/compat/python.txt
+	touch $@
+
+$(COMPAT_TS): .cache/compat/%/.stamp: tests/compat/typescript/%/package-lock.json
+	echo "making $(@D) from the npm registry (once)" >&2
+	mkdir -p $(@D) && cp tests/compat/typescript/$*/package*.json $(@D)
+	npm ci --silent --no-audit --no-fund --prefix $(@D)
+	touch $@
+
+# What is built is decided by Go's own cache, which goes by the content of the sources.
+$(COMPAT_GO): $(wildcard tests/compat/go/*)
+	echo "building $(@D)/app (the first time a minute, with what it needs)" >&2
+	mkdir -p $(@D) && cd tests/compat/go && go build -trimpath -o $(CURDIR)/$(@D)/app .
 	touch $@
 
 # What cannot be had here is left out of the comparison; the benchmarks say so.

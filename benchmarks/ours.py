@@ -60,6 +60,7 @@ async def server(
                 "dev",
                 f"--port={port}",
                 "--connect-gateway-port=0",
+                "--no-discovery",
                 f"--data-dir={data or folder / 'data'}",
                 "--log-level=error",
                 *more,

@@ -69,6 +69,7 @@ class ServerProcess:
             "--port", "0",
             "--connect-gateway-port", "0",
             "--data-dir", str(data_dir),
+            *(["--no-discovery"] if mode == "dev" else []),
             *arguments,
         ]  # fmt: skip
         self.cwd = data_dir.parent

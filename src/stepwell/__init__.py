@@ -22,15 +22,22 @@ if TYPE_CHECKING:
         StepError,
         StepwellError,
     )
-    from stepwell.event import Event
-    from stepwell.function import Function, TriggerEvent
-    from stepwell.step import Group, GroupSync, Step, StepSync
+    from stepwell.event import Event, EventType
+    from stepwell.function import Function
+    from stepwell.group import Group, GroupSync
+    from stepwell.step import Step
+    from stepwell.step_options import FetchResponse, Signal
+    from stepwell.step_sync import StepSync
+    from stepwell.triggers import Cancel, Timeouts, TriggerCron, TriggerDeferred, TriggerEvent
 
 __all__ = [
+    "Cancel",
     "Client",
     "Context",
     "ContextSync",
     "Event",
+    "EventType",
+    "FetchResponse",
     "Function",
     "Group",
     "GroupSync",
@@ -38,30 +45,41 @@ __all__ = [
     "NonRetriableError",
     "RetryAfterError",
     "SendEventsError",
+    "Signal",
     "Step",
     "StepError",
     "StepSync",
     "StepwellError",
+    "Timeouts",
+    "TriggerCron",
+    "TriggerDeferred",
     "TriggerEvent",
     "__version__",
 ]
 
 _HOMES = {
+    "Cancel": "triggers",
     "Client": "client",
     "Context": "context",
     "ContextSync": "context",
     "Event": "event",
+    "EventType": "event",
+    "FetchResponse": "step_options",
     "Function": "function",
-    "Group": "step",
-    "GroupSync": "step",
+    "Group": "group",
+    "GroupSync": "group",
     "NonRetriableError": "errors",
     "RetryAfterError": "errors",
     "SendEventsError": "errors",
+    "Signal": "step_options",
     "Step": "step",
     "StepError": "errors",
-    "StepSync": "step",
+    "StepSync": "step_sync",
     "StepwellError": "errors",
-    "TriggerEvent": "function",
+    "Timeouts": "triggers",
+    "TriggerCron": "triggers",
+    "TriggerDeferred": "triggers",
+    "TriggerEvent": "triggers",
 }
 
 
@@ -69,7 +87,6 @@ _HOMES = {
 _NOT_BUILT = frozenset(
     {
         "Batch",
-        "Cancel",
         "Concurrency",
         "Debounce",
         "Middleware",
@@ -77,8 +94,6 @@ _NOT_BUILT = frozenset(
         "RateLimit",
         "Singleton",
         "Throttle",
-        "Timeouts",
-        "TriggerCron",
     }
 )
 

@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, Any, Never
 from urllib.parse import quote
 
 from stepwell.background import background
+from stepwell.codec import serialise
 from stepwell.config import ClientSettings, resolve
 from stepwell.errors import ConfigError
-from stepwell.event import event_list, write_events
-from stepwell.function import Function, FunctionDecorator, TriggerEvent, refuse_options
+from stepwell.event import EventType, event_list, write_events
+from stepwell.function import Function, FunctionDecorator, refuse_options
 from stepwell.proxy import proxy_for
 from stepwell.sending import ATTEMPTS_DEFAULT, post_events
+from stepwell.signalling import post_signal
+from stepwell.triggers import Cancel, Timeouts, Trigger, TriggerCron, TriggerEvent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -83,10 +86,12 @@ class Client:
         self,
         *,
         fn_id: str,
-        trigger: TriggerEvent | list[TriggerEvent],
+        trigger: Trigger | list[Trigger],
         name: str | None = None,
         retries: int | None = None,
         on_failure: AsyncHandler[Any] | SyncHandler[Any] | None = None,
+        cancel: Sequence[Cancel] = (),
+        timeouts: Timeouts | None = None,
         **not_built: Never,
     ) -> FunctionDecorator:
         """Declare a function; the decorated handler may be async or not.
@@ -99,12 +104,14 @@ class Client:
                 default is 4.
             on_failure: Called as a function of its own when a run has failed for good, with the
                 event `inngest/function.failed`.
+            cancel: Events that cancel its runs.
+            timeouts: When its runs are cancelled for being late.
         Raises:
             ConfigError: `function_unsupported`, for options of the official SDK that are not
                 built yet.
         """
         refuse_options(fn_id, not_built)
-        triggers = [trigger] if isinstance(trigger, TriggerEvent) else trigger
+        triggers = [trigger] if isinstance(trigger, Trigger) else trigger
 
         def declare(handler: Callable[[Any], Any]) -> Function[Any]:
             return Function(
@@ -115,6 +122,8 @@ class Client:
                 name=name,
                 retries=retries,
                 on_failure=on_failure,
+                cancel=cancel,
+                timeouts=timeouts,
             )
 
         return declare
@@ -123,11 +132,14 @@ class Client:
         self,
         fn_id: str,
         *,
-        event: str | Sequence[str],
+        event: str | EventType[Any] | Sequence[str | EventType[Any]] = (),
+        cron: str | Sequence[str] = (),
         expression: str | None = None,
         name: str | None = None,
         retries: int | None = None,
         on_failure: AsyncHandler[Any] | SyncHandler[Any] | None = None,
+        cancel: Sequence[Cancel] = (),
+        timeouts: Timeouts | None = None,
         **not_built: Never,
     ) -> FunctionDecorator:
         """Declare a function in one line.
@@ -135,19 +147,26 @@ class Client:
         `@client.function("handle-signup", event="user.created")`
 
         Args:
-            event: The names of the events that start it.
+            event: The names or types of the events that start it.
+            cron: Schedules that start it.
             expression: A condition over `event`, for each of the names.
 
         The rest is as for `create_function`.
         """
         refuse_options(fn_id, not_built)
-        names = [event] if isinstance(event, str) or not isinstance(event, Sequence) else event
+        events = [event] if isinstance(event, str) or not isinstance(event, Sequence) else event
+        crons = [cron] if isinstance(cron, str) or not isinstance(cron, Sequence) else cron
         return self.create_function(
             fn_id=fn_id,
-            trigger=[TriggerEvent(event_name, expression) for event_name in names],
+            trigger=[
+                *(TriggerEvent(each, expression) for each in events),
+                *(TriggerCron(text) for text in crons),
+            ],
             name=name,
             retries=retries,
             on_failure=on_failure,
+            cancel=cancel,
+            timeouts=timeouts,
         )
 
     async def send(self, events: Event | Sequence[Event]) -> list[str]:
@@ -169,6 +188,44 @@ class Client:
         if (posting := self._posting(events)) is None:
             return []
         return background().submit(posting).result()
+
+    async def signal(self, signal: str, data: object = None) -> bool:
+        """Send a signal to the run that waits for it.
+
+        Returns:
+            Whether there was one.
+        Raises:
+            SendEventsError: The server refused it, or could not be reached in any attempt.
+            StepwellError: `output_unserializable`, if the data has no JSON form.
+        """
+        return await asyncio.wrap_future(background().submit(self._signalling(signal, data)))
+
+    def signal_sync(self, signal: str, data: object = None) -> bool:
+        """Send a signal from code without an event loop. As `signal`, and it blocks."""
+        return background().submit(self._signalling(signal, data)).result()
+
+    def _signalling(self, signal: str, data: object) -> Coroutine[Any, Any, bool]:
+        """What is to be done on the background loop."""
+        if not isinstance(signal, str) or not signal:
+            raise ConfigError(f"a signal is a text that is not empty, this is {signal!r}")
+        body = serialise({"signal": signal, "data": data})
+        return self._post_signal(body)
+
+    async def _post_signal(self, body: bytes) -> bool:
+        settings = self.settings
+        if settings.api_base_url is None:
+            raise ConfigError(
+                "this client has no server: pass api_base_url= or set STEPWELL_BASE_URL",
+                code="base_url_missing",
+            )
+        return await post_signal(
+            background().session(),
+            base_url=settings.api_base_url,
+            keys=settings.signing_keys,
+            body=body,
+            proxy=proxy_for(settings.api_base_url),
+            attempts=self._send_attempts,
+        )
 
     def _posting(self, events: Event | Sequence[Event]) -> Coroutine[Any, Any, list[str]] | None:
         """What is to be done on the background loop; None if there is nothing to send."""

@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import logging
-from typing import TypeAlias
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias
 
 import msgspec
 
 from stepwell.event import Event
-from stepwell.step import Group, GroupSync, Step, StepSync
+from stepwell.group import Group, GroupSync
+from stepwell.step import Step
+from stepwell.step_sync import StepSync
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar
+
+    D = TypeVar("D", default=dict[str, Any])
+else:
+    from typing import TypeVar
+
+    D = TypeVar("D")
 
 Logger: TypeAlias = logging.Logger | logging.LoggerAdapter[logging.Logger]
 
 
-class Context(msgspec.Struct, frozen=True, kw_only=True):
-    """The argument of an async function.
+class Context(msgspec.Struct, Generic[D], frozen=True, kw_only=True):
+    """The argument of an async function. `Context[Order]` has events whose data is an `Order`.
 
     Attributes:
         event: What started the run; the first of `events`.
@@ -26,8 +37,8 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
         group: Steps that run at the same time.
     """
 
-    event: Event
-    events: list[Event]
+    event: Event[D]
+    events: list[Event[D]]
     run_id: str
     attempt: int
     logger: Logger
@@ -35,11 +46,11 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     group: Group
 
 
-class ContextSync(msgspec.Struct, frozen=True, kw_only=True):
+class ContextSync(msgspec.Struct, Generic[D], frozen=True, kw_only=True):
     """The argument of a sync function. The attributes are those of `Context`."""
 
-    event: Event
-    events: list[Event]
+    event: Event[D]
+    events: list[Event[D]]
     run_id: str
     attempt: int
     logger: Logger

@@ -111,6 +111,14 @@ class StaleReport(StepwellError):
     status = 409
 
 
+class OutboundError(StepwellError):
+    """A request that the server made for somebody came to nothing: the address may not be
+    reached, nobody answered, or the answer is of no use. The message says which, and where."""
+
+    code = "outbound_unreachable"
+    status = 502
+
+
 # --- what users of the SDK raise and catch ---
 
 

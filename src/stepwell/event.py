@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, Generic
 
 import msgspec
 
-from stepwell.codec import serialise
-from stepwell.errors import ConfigError
+from stepwell.codec import restore, serialise
+from stepwell.errors import ConfigError, NonRetriableError, StepwellError
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar
+
+    D = TypeVar("D", default=dict[str, Any])
+else:
+    from typing import TypeVar
+
+    D = TypeVar("D")
 
 
-class Event(msgspec.Struct, frozen=True, kw_only=True):
-    """Something that happened.
+class Event(msgspec.Struct, Generic[D], frozen=True, kw_only=True):
+    """Something that happened. Its data is a dict, unless its type is declared (`EventType`).
 
     Attributes:
         name: Which kind of thing; `inngest/` is reserved.
@@ -25,11 +34,64 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     name: str
-    data: dict[str, Any] = msgspec.field(default_factory=dict)
+    data: D = msgspec.field(default_factory=dict)  # type: ignore[assignment]  # for plain events
     id: str = ""
     ts: int = 0
     user: dict[str, Any] = msgspec.field(default_factory=dict)
     v: str | None = None
+
+
+class EventType(Generic[D]):
+    """A kind of event with the type of its data, for triggers, waits and senders alike.
+
+    `paid = EventType("order/paid", Order)`; the type may be a pydantic model, a msgspec struct, a
+    dataclass or a TypedDict.
+    """
+
+    def __init__(self, name: str, data: type[D]) -> None:
+        if not isinstance(name, str) or not name:
+            raise ConfigError(f"an event type needs the name of its events, this is {name!r}")
+        self.name = name
+        self.data = data
+
+    def create(self, data: D, *, id: str = "", ts: int = 0) -> Event[D]:
+        """An event of this kind, ready to be sent."""
+        return Event(name=self.name, data=data, id=id, ts=ts)
+
+    def read(self, event: Event[Any]) -> Event[D]:
+        """The same event, its data in this type.
+
+        Raises:
+            NonRetriableError: `event_data_invalid`, if the data does not fit.
+        """
+        try:
+            data: D = restore(event.data, self.data)
+        except StepwellError as error:
+            unfit = NonRetriableError(f"the data of event {event.name!r}: {error.message}")
+            unfit.code = "event_data_invalid"
+            raise unfit from error
+        return msgspec.structs.replace(event, data=data)
+
+    def __repr__(self) -> str:
+        return f"<EventType {self.name}>"
+
+
+def event_name(event: str | EventType[Any]) -> str:
+    """The name of an event that is given by name or by type."""
+    return event.name if isinstance(event, EventType) else event
+
+
+def read_awaited_event(value: Any, event: str | EventType[Any]) -> Event[Any] | None:
+    """The event that ended a wait; None if none came in time.
+
+    Raises:
+        NonRetriableError: `event_data_invalid`, if its data does not fit the type.
+    """
+    if value is None:
+        return None
+    fields = {name: field for name, field in value.items() if field is not None}
+    came: Event[Any] = msgspec.convert(fields, Event)
+    return event.read(came) if isinstance(event, EventType) else came
 
 
 def event_list(given: Event | Sequence[Event]) -> list[Event]:

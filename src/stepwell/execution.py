@@ -21,7 +21,7 @@ import asyncio
 import inspect
 from contextvars import ContextVar
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import msgspec
 
@@ -44,15 +44,27 @@ from stepwell.outcome import (
     stack_text,
 )
 from stepwell.wire import ops as op_names
-from stepwell.wire.ids import UNTARGETED_STEP, hash_step_id
+from stepwell.wire.ids import RUN_COMPLETE_STEP, UNTARGETED_STEP, hash_step_id
 from stepwell.wire.ops import OPS_PER_RESPONSE_MAX, Op, OpError, Userland
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 
 EXECUTION_VERSION: Final = 2
 STEP_OUTPUT_BYTES_MAX: Final = 4 * 2**20
 RESULT_BYTES_MAX: Final = 8 * 2**20 - 64 * 2**10  # The socket's 8 MiB, less room for the envelope.
+
+_RACING: Final = frozenset(
+    {
+        op_names.STEP_PLANNED,
+        op_names.SLEEP,
+        op_names.WAIT_FOR_EVENT,
+        op_names.WAIT_FOR_SIGNAL,
+        op_names.INVOKE_FUNCTION,
+        op_names.GATEWAY,
+        op_names.AI_GATEWAY,
+    }
+)
 
 MISSING: Final = object()
 """The answer of `Execution.recall` for a step that has no result yet."""
@@ -103,6 +115,8 @@ class Execution:
         attempt: 0 for the first.
         max_attempts: Of this job.
         plan_only: Report new steps instead of running one (`disable_immediate_execution`).
+        stack: The wire ids of the remembered steps, in the order of their ends.
+        deferred: The wire ids of what was deferred already.
     """
 
     def __init__(
@@ -113,9 +127,14 @@ class Execution:
         attempt: int = 0,
         max_attempts: int = 1,
         plan_only: bool = False,
+        stack: Sequence[str] = (),
+        deferred: Collection[str] = (),
     ) -> None:
         self._steps = steps
-        self._target = None if target in (None, "", UNTARGETED_STEP) else target
+        self._stack = stack
+        self._deferred = deferred
+        self._riders: list[Op] = []
+        self.target: Final = None if target in (None, "", UNTARGETED_STEP) else target
         self._last_attempt = attempt + 1 >= max_attempts
         self._plan_only = plan_only
         self._uses: dict[str, int] = {}
@@ -125,9 +144,12 @@ class Execution:
         self._retry_after: str | None = None
         self._fatal: StepwellError | None = None
         self._lost = False  # the fatal misuse is a step that was not awaited
-        self._closed = False
+        self.closed = False
+        """Whether the outcome is already decided."""
         self._groups_open = 0
         self._second_pass = False
+        self._races = 0  # groups open whose branches do not wait for one another
+        self._latest = -1  # place in the stack of the last step that a branch of a race recalled
         self._inputs: dict[str, list[Any]] = {}
         self._busy = False
         self._idle: asyncio.Event | None = None
@@ -138,15 +160,17 @@ class Execution:
 
     # --- asked by the step objects ---
 
-    def meet(self, step_id: str) -> StepName:
+    def meet(self, step_id: str, *, rides: bool = False) -> StepName:
         """Name the step that user code has reached.
 
+        Args:
+            rides: It is only recorded, whatever this call is for.
         Raises:
-            Interrupt: The call is over.
+            Interrupt: The call is over, or it is for another step and this one has no result.
             NonRetriableError: `step_nested`, inside the body of another step.
             ConfigError: The id is not one.
         """
-        if self._closed:
+        if self.closed:
             raise Interrupt
         if _inside.get() is self:
             error = NonRetriableError(
@@ -165,7 +189,17 @@ class Execution:
             text = f"{step_id}:{index}"
         self._uses[step_id] = index + 1
         self._names.add(text)
-        return StepName(_hash_step_id(step_id, index), step_id, index)
+        hashed = _hash_step_id(step_id, index)
+        if (
+            self.target is not None
+            and hashed != self.target
+            and hashed not in self._steps
+            and not rides
+        ):
+            # A call for one step of many walks past all the others: nothing is made for those.
+            self.departures += 1
+            raise Interrupt
+        return StepName(hashed, step_id, index)
 
     def recall(self, name: StepName, output_type: Any = None) -> Any:
         """The remembered result, or `MISSING`.
@@ -177,10 +211,12 @@ class Execution:
         raw = self._steps.get(name.hashed)
         if raw is not None:
             self._recalled = True
+            if self._races:
+                self._latest = max(self._latest, self._ended_at(name.hashed))
             value = self._unwrap(name, raw)
             if value is not MISSING:
                 return value if output_type is None else restore(value, output_type)
-        if self._target is not None and name.hashed != self._target:
+        if self.target is not None and name.hashed != self.target:
             self.departures += 1
             raise Interrupt
         return MISSING
@@ -195,15 +231,21 @@ class Execution:
         Raises:
             Interrupt: The step was recorded as planned.
         """
-        if self._target is None and (
+        if self.target is None and (
             self._plan_only or (self._groups_open and not self._second_pass)
         ):
             self.report(name, op_names.STEP_PLANNED, opts=_type_opts(step_type))
         self._busy = True
 
+    def ride(self, name: StepName, op: str, opts: msgspec.Raw) -> None:
+        """Record what leaves beside whatever this call reports; one that is known does not."""
+        if op == op_names.DEFER_ADD and name.hashed in self._deferred:
+            return
+        self._riders.append(_op(name, op, opts=opts))
+
     def report(
         self, name: StepName, op: str, *, legacy_name: str = "", opts: msgspec.Raw | None = None
-    ) -> None:
+    ) -> NoReturn:
         """Record a step that the server performs or schedules, and leave.
 
         Raises:
@@ -211,7 +253,7 @@ class Execution:
         """
         self._add(name, op, legacy_name=legacy_name, opts=opts)
         if not self._groups_open:
-            self._closed = True
+            self.closed = True
         self.departures += 1
         raise Interrupt
 
@@ -267,7 +309,7 @@ class Execution:
             departures: What `departures` was at the call. If it is more now, a step may have made
                 user code leave before it came to the `await`.
         """
-        if self._closed or departures != self.departures:
+        if self.closed or departures != self.departures:
             return
         if step_id is None:
             text = f"ctx.{method} was called without `await`; write `await ctx.{method}(...)`"
@@ -277,7 +319,7 @@ class Execution:
                 f"`await ctx.{method}({step_id!r}, ...)`"
             )
         self._fatal = StepwellError(text, code="step_not_awaited")
-        self._lost = self._closed = True
+        self._lost = self.closed = True
 
     @property
     def busy(self) -> bool:
@@ -294,27 +336,46 @@ class Execution:
             if self._idle is None:
                 self._idle = asyncio.Event()
             await self._idle.wait()
-        if self._closed:
+        if self.closed:
             raise Interrupt
 
     # --- asked by the group objects ---
 
-    def open_group(self) -> GroupMark | None:
+    def open_group(self, *, race: bool = False) -> GroupMark | None:
         """Enter `group.parallel`: new steps are gathered until the outermost group closes.
 
+        Args:
+            race: The function goes on as soon as one of the steps is over.
         Returns:
             For the outermost group, what `repeat_group` needs; None for a group inside one.
         """
-        if self._closed:
+        if self.closed:
             raise Interrupt
         self._groups_open += 1
+        self._races += race
         if self._groups_open > 1:
             return None
         return GroupMark(dict(self._uses), set(self._names))
 
-    def leave_group(self) -> None:
+    def leave_group(self, *, race: bool = False) -> None:
         """Leave it, however its branches ended."""
         self._groups_open -= 1
+        self._races -= race
+
+    def take_latest(self) -> int:
+        """Where in the stack the last step stands that a branch of a race has recalled; -1 if it
+        recalled none. Counts anew from here."""
+        latest, self._latest = self._latest, -1
+        return latest
+
+    @property
+    def gathered(self) -> int:
+        """How many new steps were recorded."""
+        return len(self._ops)
+
+    def drop_gathered(self, count: int) -> None:
+        """Forget the new steps behind the first so many: a race was over without them."""
+        del self._ops[count:]
 
     def repeat_group(self, mark: GroupMark | None) -> bool:
         """Whether the branches are to be run again so that their only new step can run at once.
@@ -326,7 +387,7 @@ class Execution:
             mark is None
             or self._second_pass
             or self._plan_only
-            or self._target is not None
+            or self.target is not None
             or len(self._ops) != 1
             or self._ops[0].op != op_names.STEP_PLANNED
         ):
@@ -341,14 +402,9 @@ class Execution:
         """From here on, groups gather again."""
         self._second_pass = False
 
-    @property
-    def closed(self) -> bool:
-        """Whether the outcome is already decided."""
-        return self._closed
-
     def close(self) -> None:
         """Make every later step interrupt: the call was decided, or cancelled."""
-        self._closed = True
+        self.closed = True
 
     # --- asked by the drivers ---
 
@@ -356,7 +412,7 @@ class Execution:
         """The outcome when the function returned."""
         if (recorded := self._recorded()) is not None:
             return recorded
-        if self._target is not None:
+        if self.target is not None:
             return self._target_not_met()
         if inspect.iscoroutine(value):
             value.close()
@@ -373,6 +429,10 @@ class Execution:
             return self._fail(error)
         if len(body) > RESULT_BYTES_MAX:
             return self._fail(_too_large("function's result", len(body), RESULT_BYTES_MAX))
+        if self._riders:
+            name = StepName(RUN_COMPLETE_STEP, "complete", 0)
+            ops = [*self._riders, _op(name, op_names.RUN_COMPLETE, data=msgspec.Raw(body))]
+            return Outcome(kind="ops", body=_ENCODER.encode(ops))
         return Outcome(kind="result", body=body)
 
     def raised(self, error: BaseException) -> Outcome:
@@ -401,7 +461,7 @@ class Execution:
         Step ids that change from call to call, such as random ones, look like this. A call for
         one step of a group may rightly pass no other.
         """
-        if self._ops and self._steps and not self._recalled and self._target is None:
+        if self._ops and self._steps and not self._recalled and self.target is None:
             return self._ops[0].display_name
         return None
 
@@ -434,7 +494,7 @@ class Execution:
         return memo.data
 
     def _recorded(self) -> Outcome | None:
-        self._closed = True
+        self.closed = True
         if self._fatal is not None:
             return self._fail(self._fatal, no_retry=True)
         if not self._ops:
@@ -446,7 +506,7 @@ class Execution:
                 code="ops_too_many",
             )
             return self._fail(error)
-        body = _ENCODER.encode(self._ops)
+        body = _ENCODER.encode([*self._riders, *self._ops])
         if len(body) > RESULT_BYTES_MAX:
             error = StepwellError(
                 f"what a call reports of its steps may have {RESULT_BYTES_MAX} bytes, this has "
@@ -480,22 +540,46 @@ class Execution:
         data: msgspec.Raw | None = None,
         error: msgspec.Raw | None = None,
     ) -> None:
-        self._ops.append(
-            Op(
-                op=op,
-                id=name.hashed,
-                name=legacy_name or name.id,
-                display_name=name.id,
-                opts=opts or _NULL,
-                data=data or _NULL,
-                error=error,
-                userland=Userland(id=name.id, index=name.index or None),
-            )
-        )
+        if self._races and op in _RACING:
+            opts = _with_race(opts)
+        self._ops.append(_op(name, op, legacy_name=legacy_name, opts=opts, data=data, error=error))
+
+    def _ended_at(self, hashed: str) -> int:
+        """The place of a remembered step in the order in which steps ended."""
+        try:
+            return self._stack.index(hashed)
+        except ValueError:  # a server that does not say
+            return -1
 
     def _close(self) -> None:
-        self._closed = True
+        self.closed = True
         self.abandoned()
+
+
+def _op(
+    name: StepName,
+    op: str,
+    *,
+    legacy_name: str = "",
+    opts: msgspec.Raw | None = None,
+    data: msgspec.Raw | None = None,
+    error: msgspec.Raw | None = None,
+) -> Op:
+    return Op(
+        op=op,
+        id=name.hashed,
+        name=legacy_name or name.id,
+        display_name=name.id,
+        opts=opts or _NULL,
+        data=data or _NULL,
+        error=error,
+        userland=Userland(id=name.id, index=name.index or None),
+    )
+
+
+def _with_race(opts: msgspec.Raw | None) -> msgspec.Raw:
+    fields = {} if opts is None else msgspec.json.decode(opts, type=dict[str, msgspec.Raw] | None)
+    return msgspec.Raw(_ENCODER.encode({**(fields or {}), "parallelMode": "race"}))
 
 
 class StepBody:

@@ -10,25 +10,31 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Generic, Protocol, TypeAlias, TypeVar, overload
 from urllib.parse import quote
 
-import msgspec
-
 from stepwell.context import Context, ContextSync
 from stepwell.errors import ConfigError
-from stepwell.wire.functions import EVENT_NAME_CHARS_MAX, RETRIES_MAX, TRIGGERS_MAX
+from stepwell.event import Event, EventType
+from stepwell.triggers import (
+    Cancel,
+    Timeouts,
+    Trigger,
+    TriggerEvent,
+    cancel_fields,
+    timeout_fields,
+    trigger_fields,
+)
+from stepwell.wire.functions import RETRIES_MAX, TRIGGERS_MAX
 from stepwell.wire.ids import UNTARGETED_STEP
 
 T = TypeVar("T")
 
-AsyncHandler: TypeAlias = Callable[[Context], Awaitable[T]]
-SyncHandler: TypeAlias = Callable[[ContextSync], T]
+AsyncHandler: TypeAlias = Callable[[Context[Any]], Awaitable[T]]
+SyncHandler: TypeAlias = Callable[[ContextSync[Any]], T]
 
 
 _NOT_BUILT = frozenset(
     {
         "batch_events",
-        "cancel",
         "concurrency",
-        "cron",
         "debounce",
         "idempotency",
         "middleware",
@@ -36,21 +42,8 @@ _NOT_BUILT = frozenset(
         "rate_limit",
         "singleton",
         "throttle",
-        "timeouts",
     }
 )
-
-
-class TriggerEvent(msgspec.Struct, frozen=True):
-    """Starts a run for each event of a name.
-
-    Attributes:
-        event: The name; it may end in `/*` or `.*`, which stands for everything that follows.
-        expression: A condition over `event`, such as `event.data.kind == 'a'`.
-    """
-
-    event: str
-    expression: str | None = None
 
 
 class Function(Generic[T]):
@@ -62,12 +55,23 @@ class Function(Generic[T]):
         app_id: str,
         fn_id: str,
         handler: AsyncHandler[T] | SyncHandler[T],
-        triggers: Sequence[TriggerEvent],
+        triggers: Sequence[Trigger],
         name: str | None = None,
         retries: int | None = None,
         on_failure: AsyncHandler[Any] | SyncHandler[Any] | None = None,
+        cancel: Sequence[Cancel] = (),
+        timeouts: Timeouts | None = None,
     ) -> None:
         _check(fn_id, triggers, retries)
+        slug = f"{app_id}-{fn_id}"
+        self._triggers = [trigger_fields(fn_id, slug, trigger) for trigger in triggers]
+        self._types = {
+            trigger.event.name: trigger.event
+            for trigger in triggers
+            if isinstance(trigger, TriggerEvent) and isinstance(trigger.event, EventType)
+        }
+        self._cancels = cancel_fields(fn_id, list(cancel))
+        self._timeouts = {} if timeouts is None else timeout_fields(fn_id, timeouts)
         self.app_id = app_id
         self.local_id = fn_id
         self.name = name or fn_id
@@ -104,6 +108,15 @@ class Function(Generic[T]):
         """The id on the server: the app's and the function's own."""
         return f"{self.app_id}-{self.local_id}"
 
+    def typed(self, event: Event[Any]) -> Event[Any]:
+        """An event that started a run, its data in the type that the trigger declares.
+
+        Raises:
+            StepwellError: `event_data_invalid`, if the data does not fit.
+        """
+        event_type = self._types.get(event.name)
+        return event if event_type is None else event_type.read(event)
+
     def with_failure_handler(self) -> list[Function[Any]]:
         """This function, and the one that handles its failures, if it has one."""
         return [self] if self.on_failure is None else [self, self.on_failure]
@@ -114,12 +127,6 @@ class Function(Generic[T]):
         Args:
             base_url: Where the server reaches the app; for Connect `wss://connect`.
         """
-        triggers: list[dict[str, str]] = []
-        for trigger in self.triggers:
-            fields = {"event": trigger.event}
-            if trigger.expression is not None:
-                fields["expression"] = trigger.expression
-            triggers.append(fields)
         url = f"{base_url}?fnId={quote(self.id, safe='')}&stepId={UNTARGETED_STEP}"
         runtime = {"type": "ws" if url.startswith(("ws:", "wss:")) else "http", "url": url}
         step: dict[str, Any] = {
@@ -129,12 +136,17 @@ class Function(Generic[T]):
         }
         if self.retries is not None:
             step["retries"] = {"attempts": self.retries}
-        return {
+        configuration: dict[str, Any] = {
             "id": self.id,
             "name": self.name,
-            "triggers": triggers,
+            "triggers": self._triggers,
             "steps": {UNTARGETED_STEP: step},
         }
+        if self._cancels:
+            configuration["cancel"] = self._cancels
+        if self._timeouts:
+            configuration["timeouts"] = self._timeouts
+        return configuration
 
     def __repr__(self) -> str:
         return f"<Function {self.id}>"
@@ -183,31 +195,20 @@ def _takes_sync_context(handler: Callable[..., Any]) -> bool:
     return declared is ContextSync
 
 
-def _check(fn_id: str, triggers: Sequence[TriggerEvent], retries: int | None) -> None:
+def _check(fn_id: str, triggers: Sequence[Trigger], retries: int | None) -> None:
     if not isinstance(fn_id, str) or not fn_id:
         raise ConfigError(f"a function needs an id, a text that is not empty, not {fn_id!r}")
     if not isinstance(triggers, list | tuple) or not all(
-        isinstance(trigger, TriggerEvent) for trigger in triggers
+        isinstance(trigger, Trigger) for trigger in triggers
     ):
         raise ConfigError(
-            f"function {fn_id!r} has trigger={triggers!r}; it must be a TriggerEvent or a list of "
-            'them, such as TriggerEvent(event="order/paid")'
+            f"function {fn_id!r} has trigger={triggers!r}; it must be a TriggerEvent or a "
+            'TriggerCron, or a list of them, such as TriggerEvent(event="order/paid")'
         )
     if not 1 <= len(triggers) <= TRIGGERS_MAX:
         raise ConfigError(
             f"function {fn_id!r} has {len(triggers)} triggers; it needs 1 to {TRIGGERS_MAX}"
         )
-    for trigger in triggers:
-        if not isinstance(trigger.event, str):
-            raise ConfigError(
-                f"function {fn_id!r} has a trigger whose event is {trigger.event!r}; it must be "
-                "the name of an event"
-            )
-        if not 1 <= len(trigger.event) <= EVENT_NAME_CHARS_MAX:
-            raise ConfigError(
-                f"function {fn_id!r} has a trigger whose event name has {len(trigger.event)} "
-                f"characters; it needs 1 to {EVENT_NAME_CHARS_MAX}"
-            )
     if retries is None:
         return
     if not isinstance(retries, int) or isinstance(retries, bool) or not 0 <= retries <= RETRIES_MAX:

@@ -1,55 +1,40 @@
-"""Steps and groups, as functions use them: `ctx.step` and `ctx.group`, async and sync.
+"""Steps as async functions use them: `ctx.step`. What a step means is decided by `execution.py`.
 
-The twins differ only in `await`; what a step means is decided by `execution.py`.
+The twin for sync functions is `step_sync.py`; it differs only in `await`.
 """
 
 from __future__ import annotations
 
 import inspect
-from datetime import UTC, datetime, timedelta
-from typing import (
-    TYPE_CHECKING,
-    Any,
-    Final,
-    Generic,
-    NoReturn,
-    TypeAlias,
-    TypeVar,
-    TypeVarTuple,
-    overload,
-)
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeAlias, TypeVar, TypeVarTuple, overload
 
-import msgspec
-
+from stepwell import step_options as options
+from stepwell.ai import inference
 from stepwell.awaited import StepCall
-from stepwell.errors import ConfigError
-from stepwell.execution import MISSING, Execution, GroupMark, Interrupt, StepBody, StepName
-from stepwell.wire import ops as op_names
-from stepwell.wire.durations import format_duration, format_iso_ms
+from stepwell.deferring import defer
+from stepwell.event import event_name, read_awaited_event
+from stepwell.execution import MISSING, Execution, Interrupt, StepBody, StepName
+from stepwell.step_types import AI_WRAP, SEND_EVENT, SEND_SIGNAL, STEP_RUN, no_function
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Sequence
+    from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+    from datetime import datetime, timedelta
 
-    from stepwell.event import Event
+    from stepwell.ai import Adapter
+    from stepwell.deferring import Deferred
+    from stepwell.event import Event, EventType
+    from stepwell.function import Function
+    from stepwell.step_options import Asked, FetchResponse, Signal
+    from stepwell.step_types import Doors
 
+D = TypeVar("D")
 T = TypeVar("T")
 U = TypeVar("U")
-T1 = TypeVar("T1")
-T2 = TypeVar("T2")
-T3 = TypeVar("T3")
-T4 = TypeVar("T4")
 Ts = TypeVarTuple("Ts")
 
 # What an `async def` gives. `object` rather than `Any`, because mypy infers nothing for a call of
 # an overloaded function, such as `parallel`, when some argument has `Any` in its type.
 Pending: TypeAlias = "Coroutine[object, object, T]"
-
-SendAsync: TypeAlias = "Callable[[Event | Sequence[Event]], Awaitable[list[str]]]"
-SendSync: TypeAlias = "Callable[[Event | Sequence[Event]], list[str]]"
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_STEP_RUN = "step.run"
-_SEND_EVENT = "step.sendEvent"
 
 
 class Step:
@@ -60,9 +45,10 @@ class Step:
     awaited. Step ids name the results; an id used again gets a result of its own.
     """
 
-    def __init__(self, execution: Execution, send: SendAsync) -> None:
+    def __init__(self, execution: Execution, doors: Doors, app_id: str = "") -> None:
         self._execution = execution
-        self._send = send
+        self._doors = doors
+        self._app_id = app_id
 
     @overload
     def run(
@@ -101,6 +87,9 @@ class Step:
         Raises:
             StepError: The step failed for good.
         """
+        if self._execution.target is not None:
+            # Steps that nobody awaits are found by the calls that are for no step in particular.
+            return self._run(None, step_id, handler, args, output_type)
         call = StepCall(self._execution, "step.run", step_id)
         coroutine = self._run(call, step_id, handler, args, output_type)
         call.watch(coroutine)
@@ -108,17 +97,161 @@ class Step:
 
     def sleep(self, step_id: str, duration: int | timedelta) -> Pending[None]:
         """Let the run sleep, for milliseconds or a `timedelta`. Nothing is held meanwhile."""
-        call = StepCall(self._execution, "step.sleep", step_id)
-        coroutine = self._pause(call, step_id, _duration_text, duration)
-        call.watch(coroutine)
-        return coroutine
+        return self._ask("step.sleep", step_id, lambda: options.sleep_for(duration), _nothing)
 
     def sleep_until(self, step_id: str, until: datetime) -> Pending[None]:
         """Let the run sleep until an aware `datetime`; one that is past does not wait."""
-        call = StepCall(self._execution, "step.sleep_until", step_id)
-        coroutine = self._pause(call, step_id, _instant_text, until)
-        call.watch(coroutine)
-        return coroutine
+        return self._ask("step.sleep_until", step_id, lambda: options.sleep_until(until), _nothing)
+
+    def wait_for_event(
+        self,
+        step_id: str,
+        *,
+        event: str | EventType[D],
+        if_exp: str | None = None,
+        timeout: int | timedelta,
+    ) -> Pending[Event[D] | None]:
+        """Wait for an event that arrives from now on.
+
+        Args:
+            event: Its name, or its type.
+            if_exp: Which one: a condition over `event`, which started the run, and `async`, the
+                one that comes, such as `event.data.order_id == async.data.order_id`.
+            timeout: How long: milliseconds or a `timedelta`.
+        Returns:
+            The event; None if none came in time.
+        """
+        return self._ask(
+            "step.wait_for_event",
+            step_id,
+            lambda: options.event_wait(event_name(event), if_exp, timeout),
+            lambda value: read_awaited_event(value, event),
+        )
+
+    def wait_for_signal(
+        self,
+        step_id: str,
+        *,
+        signal: str,
+        timeout: int | timedelta | None = None,
+        on_conflict: Literal["fail", "replace"] = "fail",
+    ) -> Pending[Signal | None]:
+        """Wait until somebody sends this signal; only one run can wait for it.
+
+        Args:
+            timeout: How long: milliseconds or a `timedelta`; a year by default.
+            on_conflict: If another run waits for it already: fail this one, or take its place.
+        Returns:
+            The signal; None if none came in time.
+        """
+        return self._ask(
+            "step.wait_for_signal",
+            step_id,
+            lambda: options.signal_wait(signal, timeout, on_conflict),
+            options.read_signal,
+        )
+
+    @overload
+    def invoke(
+        self,
+        step_id: str,
+        *,
+        function: Function[T],
+        data: object = None,
+        user: Mapping[str, Any] | None = None,
+        v: str | None = None,
+        timeout: int | timedelta | None = None,
+        output_type: None = None,
+    ) -> Pending[T]: ...
+    @overload
+    def invoke(
+        self,
+        step_id: str,
+        *,
+        function: Function[Any],
+        data: object = None,
+        user: Mapping[str, Any] | None = None,
+        v: str | None = None,
+        timeout: int | timedelta | None = None,
+        output_type: type[U],
+    ) -> Pending[U]: ...
+    def invoke(
+        self,
+        step_id: str,
+        *,
+        function: Function[Any],
+        data: object = None,
+        user: Mapping[str, Any] | None = None,
+        v: str | None = None,
+        timeout: int | timedelta | None = None,
+        output_type: Any = None,
+    ) -> Pending[Any]:
+        """Run another function and give its result.
+
+        Args:
+            data: What it gets as `ctx.event.data`: an object.
+            timeout: How long to wait: milliseconds or a `timedelta`; a year by default.
+            output_type: As for `run`.
+        Raises:
+            StepError: It failed, was cancelled, or did not end in time.
+        """
+        return self._ask(
+            "step.invoke",
+            step_id,
+            lambda: options.invocation(function.id, data=data, user=user, v=v, timeout=timeout),
+            _same,
+            output_type,
+        )
+
+    def invoke_by_id(
+        self,
+        step_id: str,
+        *,
+        function_id: str,
+        app_id: str | None = None,
+        data: object = None,
+        user: Mapping[str, Any] | None = None,
+        v: str | None = None,
+        timeout: int | timedelta | None = None,
+        output_type: Any = None,
+    ) -> Pending[Any]:
+        """As `invoke`, for a function of another program.
+
+        Args:
+            function_id: Its id within its app.
+            app_id: That app; this function's own by default.
+        """
+        slug = f"{self._app_id if app_id is None else app_id}-{function_id}"
+        return self._ask(
+            "step.invoke_by_id",
+            step_id,
+            lambda: options.invocation(slug, data=data, user=user, v=v, timeout=timeout),
+            _same,
+            output_type,
+        )
+
+    def fetch(
+        self,
+        step_id: str,
+        url: str,
+        *,
+        method: str = "GET",
+        headers: Mapping[str, str] | None = None,
+        body: str | bytes | None = None,
+    ) -> Pending[FetchResponse]:
+        """Have the server request a URL; nothing is held meanwhile.
+
+        Any status is an answer.
+
+        Raises:
+            StepError: There was none, after the step's retries.
+        """
+        return self._ask(
+            "step.fetch",
+            step_id,
+            lambda: options.fetch(url, method=method, headers=headers, body=body),
+            options.read_response,
+        )
 
     def send_event(self, step_id: str, events: Event | Sequence[Event]) -> Pending[list[str]]:
         """Send events as a step.
@@ -128,52 +261,114 @@ class Step:
         Raises:
             StepError: They could not be sent, after the step's retries.
         """
-        call = StepCall(self._execution, "step.send_event", step_id)
-        coroutine = self._send_event(call, step_id, events)
+        return self._do("step.send_event", step_id, SEND_EVENT, self._doors.send, (events,))
+
+    def send_signal(self, step_id: str, *, signal: str, data: object = None) -> Pending[bool]:
+        """Send a signal as a step.
+
+        Returns:
+            Whether a run was waiting for it.
+        Raises:
+            StepError: It could not be sent, after the step's retries.
+        """
+        return self._do(
+            "step.send_signal", step_id, SEND_SIGNAL, self._doors.signal, (signal, data)
+        )
+
+    def defer(self, step_id: str, function: Function[Any], data: object = None) -> Deferred:
+        """Start a function when this run is over, whatever comes of it.
+
+        The function is triggered by `TriggerDeferred()`. Nothing waits for it, and nothing is
+        awaited here; it is recorded with what this call reports next.
+        """
+        return defer(self._execution, step_id, function, data)
+
+    @property
+    def ai(self) -> StepAI:
+        """Steps that ask providers of AI."""
+        return StepAI(self)
+
+    def _ask(
+        self,
+        method: str,
+        step_id: str,
+        ask: Callable[[], Asked],
+        read: Callable[[Any], T],
+        output_type: Any = None,
+    ) -> Pending[T]:
+        """A step that the server performs."""
+        call = StepCall(self._execution, method, step_id)
+        coroutine = self._asked(call, step_id, ask, read, output_type)
+        call.watch(coroutine)
+        return coroutine
+
+    def _do(
+        self,
+        method: str,
+        step_id: str,
+        step_type: str,
+        handler: Callable[..., Awaitable[Any]],
+        args: tuple[Any, ...],
+    ) -> Pending[Any]:
+        """A step that runs here."""
+        call = StepCall(self._execution, method, step_id)
+        coroutine = self._done(call, step_id, step_type, handler, args)
         call.watch(coroutine)
         return coroutine
 
     async def _run(
         self,
-        call: StepCall,
+        call: StepCall | None,
         step_id: str,
         handler: Callable[..., Any],
         args: tuple[Any, ...],
         output_type: Any,
     ) -> Any:
-        call.begin()
+        if call is not None:
+            call.begin()
         execution = self._execution
         name = execution.meet(step_id)
         if not callable(handler):
-            raise _no_function(step_id, handler)
+            raise no_function(step_id, handler)
         value = execution.recall(name, output_type)
         if value is not MISSING:
             return value
-        return await self._execute(name, _STEP_RUN, handler, execution.arguments(name, args))
+        return await self._execute(name, STEP_RUN, handler, execution.arguments(name, args))
 
-    async def _send_event(
-        self, call: StepCall, step_id: str, events: Event | Sequence[Event]
-    ) -> list[str]:
+    async def _done(
+        self,
+        call: StepCall,
+        step_id: str,
+        step_type: str,
+        handler: Callable[..., Any],
+        args: tuple[Any, ...],
+    ) -> Any:
         call.begin()
         execution = self._execution
         name = execution.meet(step_id)
-        value: list[str] = execution.recall(name, list[str])
+        value = execution.recall(name)
         if value is not MISSING:
             return value
-        return await self._execute(name, _SEND_EVENT, self._send, (events,))
+        return await self._execute(name, step_type, handler, args)
 
-    async def _pause(
-        self, call: StepCall, step_id: str, text_of: Callable[[U], str], until: U
-    ) -> None:
+    async def _asked(
+        self,
+        call: StepCall,
+        step_id: str,
+        ask: Callable[[], Asked],
+        read: Callable[[Any], T],
+        output_type: Any,
+    ) -> T:
         call.begin()
         execution = self._execution
-        text = text_of(until)
+        asked = ask()
         name = execution.meet(step_id)
-        if execution.recall(name) is not MISSING:
-            return
+        value = execution.recall(name, output_type)
+        if value is not MISSING:
+            return read(value)
         if execution.busy:
             await execution.turn()
-        execution.report(name, op_names.SLEEP, legacy_name=text)
+        return execution.report(name, asked.op, legacy_name=asked.legacy_name, opts=asked.opts)
 
     async def _execute(
         self, name: StepName, step_type: str, handler: Callable[..., Any], args: tuple[Any, ...]
@@ -197,287 +392,35 @@ class Step:
         raise Interrupt
 
 
-class StepSync:
-    """The durable operations of a sync function. See `Step`."""
+class StepAI:
+    """Steps that ask providers of AI, in an async function."""
 
-    def __init__(self, execution: Execution, send: SendSync) -> None:
-        self._execution = execution
-        self._send = send
+    def __init__(self, step: Step) -> None:
+        self._step = step
 
-    @overload
-    def run(
-        self, step_id: str, handler: Callable[[*Ts], T], *args: *Ts, output_type: None = None
-    ) -> T: ...
-    @overload
-    def run(
-        self, step_id: str, handler: Callable[[*Ts], object], *args: *Ts, output_type: type[U]
-    ) -> U: ...
-    @overload
-    def run(
-        self, step_id: str, handler: Callable[[*Ts], object], *args: *Ts, output_type: object
-    ) -> Any: ...
-    def run(
-        self, step_id: str, handler: Callable[[*Ts], Any], *args: *Ts, output_type: Any = None
-    ) -> Any:
-        """Run `handler(*args)` as a step and give its result, or the remembered one.
+    def infer(
+        self, step_id: str, *, adapter: Adapter, body: Mapping[str, Any]
+    ) -> Pending[dict[str, Any]]:
+        """Have the server ask a provider; nothing is held meanwhile.
 
-        See `Step.run`. An async handler is refused: it needs an async function.
-
+        Args:
+            adapter: The provider, such as `stepwell.ai.openai("gpt-4o-mini", auth_key=...)`.
+            body: The request as the provider documents it.
+        Returns:
+            The provider's answer.
         Raises:
-            StepError: The step failed for good.
+            StepError: The provider refused, or did not answer, after the step's retries.
         """
-        execution = self._execution
-        name = execution.meet(step_id)
-        if not callable(handler):
-            raise _no_function(step_id, handler)
-        value = execution.recall(name, output_type)
-        if value is not MISSING:
-            return value
-        return self._execute(name, _STEP_RUN, handler, execution.arguments(name, args))
+        return self._step._ask("step.ai.infer", step_id, lambda: inference(adapter, body), _same)
 
-    def sleep(self, step_id: str, duration: int | timedelta) -> None:
-        """Let the run sleep, for milliseconds or a `timedelta`. Nothing is held meanwhile."""
-        self._pause(step_id, _duration_text(duration))
-
-    def sleep_until(self, step_id: str, until: datetime) -> None:
-        """Let the run sleep until an aware `datetime`; one that is past does not wait."""
-        self._pause(step_id, _instant_text(until))
-
-    def send_event(self, step_id: str, events: Event | Sequence[Event]) -> list[str]:
-        """Send events as a step, and give their internal ids, in order.
-
-        Raises:
-            StepError: They could not be sent, after the step's retries.
-        """
-        execution = self._execution
-        name = execution.meet(step_id)
-        value: list[str] = execution.recall(name, list[str])
-        if value is not MISSING:
-            return value
-        return self._execute(name, _SEND_EVENT, self._send, (events,))
-
-    def _pause(self, step_id: str, until: str) -> None:
-        execution = self._execution
-        name = execution.meet(step_id)
-        if execution.recall(name) is MISSING:
-            execution.report(name, op_names.SLEEP, legacy_name=until)
-
-    def _execute(
-        self, name: StepName, step_type: str, handler: Callable[..., Any], args: tuple[Any, ...]
-    ) -> NoReturn:
-        execution = self._execution
-        execution.begin(name, step_type)
-        try:
-            with StepBody(execution):
-                value = handler(*args)
-                if inspect.iscoroutine(value):
-                    value.close()
-                    raise ConfigError(
-                        f"the handler of step {name.id!r} is async and its function is not; "
-                        "declare the function with `async def`",
-                        code="async_unsupported",
-                    )
-        except Exception as error:  # whatever the user's code raises is the step's failure
-            execution.failed(name, error)
-        except BaseException:
-            execution.abandoned()
-            raise
-        else:
-            execution.succeeded(name, step_type, value)
-        raise Interrupt
+    def wrap(self, step_id: str, handler: Callable[[*Ts], Awaitable[T]], *args: *Ts) -> Pending[T]:
+        """Run your own call of a provider as a step, as `step.run` does."""
+        return self._step._do("step.ai.wrap", step_id, AI_WRAP, handler, args)
 
 
-class _Branch(msgspec.Struct, Generic[T]):
-    """How one callable of a group ended: with a value, with an error, or not yet."""
-
-    value: T | None = None
-    error: Exception | None = None
-    interrupted: bool = False
+def _nothing(_value: Any) -> None:
+    return None
 
 
-_INTERRUPTED: Final[_Branch[Any]] = _Branch(interrupted=True)
-
-
-class Group:
-    """Steps that run at the same time, in an async function."""
-
-    def __init__(self, execution: Execution) -> None:
-        self._execution = execution
-
-    @overload
-    def parallel(self, callables: tuple[Callable[[], Awaitable[T1]]]) -> Pending[tuple[T1]]: ...
-    @overload
-    def parallel(
-        self, callables: tuple[Callable[[], Awaitable[T1]], Callable[[], Awaitable[T2]]]
-    ) -> Pending[tuple[T1, T2]]: ...
-    @overload
-    def parallel(
-        self,
-        callables: tuple[
-            Callable[[], Awaitable[T1]], Callable[[], Awaitable[T2]], Callable[[], Awaitable[T3]]
-        ],
-    ) -> Pending[tuple[T1, T2, T3]]: ...
-    @overload
-    def parallel(
-        self,
-        callables: tuple[
-            Callable[[], Awaitable[T1]],
-            Callable[[], Awaitable[T2]],
-            Callable[[], Awaitable[T3]],
-            Callable[[], Awaitable[T4]],
-        ],
-    ) -> Pending[tuple[T1, T2, T3, T4]]: ...
-    @overload
-    def parallel(
-        self, callables: Sequence[Callable[[], Awaitable[T]]]
-    ) -> Pending[tuple[T, ...]]: ...
-    def parallel(
-        self, callables: Sequence[Callable[[], Awaitable[Any]]]
-    ) -> Pending[tuple[Any, ...]]:
-        """Run the callables as branches and give their results, in order.
-
-        A branch is any code with steps in it, also several one after the other. The steps of
-        different branches run at the same time, on any worker; the code between them does not:
-        branches take turns. The group ends when every branch has ended.
-
-        Raises:
-            Exception: What the first branch that raised has raised, in the order given.
-        """
-        call = StepCall(self._execution, "group.parallel")
-        coroutine = self._parallel(call, callables)
-        call.watch(coroutine)
-        return coroutine
-
-    async def _parallel(
-        self, call: StepCall, callables: Sequence[Callable[[], Awaitable[Any]]]
-    ) -> tuple[Any, ...]:
-        call.begin()
-        execution = self._execution
-        mark = execution.open_group()
-        try:
-            branches = await self._run(callables)
-            if execution.repeat_group(mark):
-                try:
-                    branches = await self._run(callables)
-                finally:
-                    execution.end_second_pass()
-        finally:
-            execution.leave_group()
-        return _join(execution, mark, branches)
-
-    async def _run(self, callables: Sequence[Callable[[], Awaitable[T]]]) -> list[_Branch[T]]:
-        branches: list[_Branch[T]] = []
-        for call in callables:
-            try:
-                branches.append(_Branch(value=await call()))
-            except Interrupt:
-                branches.append(_INTERRUPTED)
-                if self._execution.closed:
-                    break
-            except Exception as error:  # raised when all branches have ended
-                branches.append(_Branch(error=error))
-        return branches
-
-
-class GroupSync:
-    """Steps that run at the same time, in a sync function."""
-
-    def __init__(self, execution: Execution) -> None:
-        self._execution = execution
-
-    @overload
-    def parallel(self, callables: tuple[Callable[[], T1]]) -> tuple[T1]: ...
-    @overload
-    def parallel(self, callables: tuple[Callable[[], T1], Callable[[], T2]]) -> tuple[T1, T2]: ...
-    @overload
-    def parallel(
-        self, callables: tuple[Callable[[], T1], Callable[[], T2], Callable[[], T3]]
-    ) -> tuple[T1, T2, T3]: ...
-    @overload
-    def parallel(
-        self,
-        callables: tuple[Callable[[], T1], Callable[[], T2], Callable[[], T3], Callable[[], T4]],
-    ) -> tuple[T1, T2, T3, T4]: ...
-    @overload
-    def parallel(self, callables: Sequence[Callable[[], T]]) -> tuple[T, ...]: ...
-    def parallel(self, callables: Sequence[Callable[[], Any]]) -> tuple[Any, ...]:
-        """Run the callables as branches and give their results, in order. See `Group.parallel`.
-
-        Raises:
-            Exception: What the first branch that raised has raised, in the order given.
-        """
-        execution = self._execution
-        mark = execution.open_group()
-        try:
-            branches = self._run(callables)
-            if execution.repeat_group(mark):
-                try:
-                    branches = self._run(callables)
-                finally:
-                    execution.end_second_pass()
-        finally:
-            execution.leave_group()
-        return _join(execution, mark, branches)
-
-    def _run(self, callables: Sequence[Callable[[], T]]) -> list[_Branch[T]]:
-        branches: list[_Branch[T]] = []
-        for call in callables:
-            try:
-                branches.append(_Branch(value=call()))
-            except Interrupt:
-                branches.append(_INTERRUPTED)
-                if self._execution.closed:
-                    break
-            except Exception as error:  # raised when all branches have ended
-                branches.append(_Branch(error=error))
-        return branches
-
-
-def _join(
-    execution: Execution, mark: GroupMark | None, branches: list[_Branch[Any]]
-) -> tuple[Any, ...]:
-    """The results of a group whose branches have all ended; else leave the function.
-
-    An error waits for the other branches too: their steps were promised to run, and code that
-    handles the error may count on them.
-    """
-    if execution.closed or any(branch.interrupted for branch in branches):
-        if mark is not None:
-            execution.close()
-        raise Interrupt
-    for branch in branches:
-        if branch.error is not None:
-            raise branch.error
-    return tuple(branch.value for branch in branches)
-
-
-def _no_function(step_id: str, given: object) -> ConfigError:
-    if inspect.iscoroutine(given):
-        given.close()
-    return ConfigError(
-        f"step {step_id!r} needs a function and was given a {type(given).__name__}; pass the "
-        f"function and its arguments, as in run({step_id!r}, charge, order)"
-    )
-
-
-def _duration_text(duration: int | timedelta) -> str:
-    if isinstance(duration, timedelta):
-        ms = duration // timedelta(milliseconds=1)
-    elif isinstance(duration, int) and not isinstance(duration, bool):
-        ms = duration
-    else:
-        raise ConfigError(
-            f"a sleep takes whole milliseconds or a timedelta, this is {duration!r}; write "
-            "timedelta(hours=1), for example"
-        )
-    if ms < 0:
-        raise ConfigError(f"a sleep of {ms} ms is not possible; it must be 0 or more")
-    return format_duration(ms) if ms % 1000 == 0 else f"{ms}ms"
-
-
-def _instant_text(until: datetime) -> str:
-    if not isinstance(until, datetime):
-        raise ConfigError(f"sleep_until takes an aware datetime, this is {until!r}")
-    if until.tzinfo is None:
-        raise ConfigError("sleep_until needs an aware datetime; pass tzinfo")
-    return format_iso_ms((until - _EPOCH) // timedelta(milliseconds=1))
+def _same(value: Any) -> Any:
+    return value

@@ -81,7 +81,7 @@ def _check_python(words: list[str]) -> None:
 
 CHECKS = {"stepwell": _check_stepwell, "make": _check_make, "python": _check_python}
 _COMMAND = re.compile(r"\s*(?:[A-Z_]+=\S+ )?(?:stepwell|python|pip) ")
-KNOWN = {"python3", ".", "pip", "export", "openssl", "git", "cd"}
+KNOWN = {"python3", ".", "pip", "export", "openssl", "git", "cd", "curl"}
 
 
 @pytest.mark.parametrize("block", SHELL, ids=_name)

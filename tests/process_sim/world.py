@@ -77,6 +77,7 @@ class World:
         choose = self.random.choice
         self.settings = Settings(
             in_memory=True,
+            no_discovery=True,
             port=8288,
             connect_gateway_port=8289,
             connect_lease_ms=choose((4_000, 20_000, 120_000)),

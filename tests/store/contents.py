@@ -5,22 +5,32 @@ Two stores that hold the same give equal contents; so does one store before and 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+    from stepwell.engine.rows import WatchKind
     from stepwell.store.interface import Store
+    from stepwell.wire.ids import RunId
 
 EVERYTHING = 1_000_000
 
 
+WatchKey: TypeAlias = "tuple[WatchKind, str, str, bytes]"
+"""Kind, subject, path, value."""
+
+
 def contents_of(
-    store: Store, *, dedup_keys: Collection[tuple[int, str]] = (), now_ms: int = 0
+    store: Store,
+    *,
+    dedup_keys: Collection[tuple[int, str]] = (),
+    watch_keys: Collection[WatchKey] = (),
+    now_ms: int = 0,
 ) -> dict[str, Any]:
-    """What the store holds. Dedup pairs have no list: `dedup_keys` says which to ask for."""
+    """What the store holds. Dedup pairs and watches have no list: the keys say what to ask for."""
     reader = store.reader()
     try:
         runs = reader.runs(limit=EVERYTHING)
@@ -44,9 +54,17 @@ def contents_of(
             "stranded": store.count_stranded(),
             "dedups": _plain(sorted(store.known_dedups(dedup_keys, now_ms=now_ms).items())),
             "quarantine": _plain(reader.quarantined(limit=EVERYTHING)),
+            "watched": _plain(store.load_watched()),
+            "watches": [_plain(_watches(store, key)) for key in watch_keys],
+            "errands": _plain(store.scan_errands(after=b"", limit=EVERYTHING)),
+            "schedules": _plain(store.load_schedules()),
         }
     finally:
         reader.close()
+
+
+def _watches(store: Store, key: WatchKey) -> list[tuple[bytes, RunId]]:
+    return store.find_watches(*key, after=b"", before=b"\xff" * 17, limit=EVERYTHING)
 
 
 def _plain(value: Any) -> Any:

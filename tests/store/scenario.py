@@ -12,14 +12,22 @@ from typing import TYPE_CHECKING, Any, TypeAlias, assert_never
 import msgspec
 
 from stepwell.engine.rows import (
+    DeleteErrand,
+    DeleteSchedule,
+    DeleteWatch,
     HistoryKind,
     PutApp,
     PutDedup,
+    PutErrand,
     PutFunction,
     PutHistory,
     PutQuarantine,
+    PutSchedule,
+    PutWatch,
     RunStatus,
+    SetEventRuns,
     UpdateRun,
+    WatchKind,
     Write,
 )
 from stepwell.store.memory import MemoryStore
@@ -34,6 +42,11 @@ if TYPE_CHECKING:
 
 DEDUP_KEYS = [(1, f"order-{number}") for number in range(40)]
 DEDUP_MS = 40
+WATCH_KEYS = [
+    (WatchKind.EVENT, "order/paid", "", b""),
+    (WatchKind.EVENT, "order/paid", '["async","data","id"]', b'"7"'),
+    (WatchKind.SIGNAL, "go", "", b""),
+]
 BIG = b"[" + b"1," * 6_000 + b"1]"
 """Three pages."""
 
@@ -74,7 +87,11 @@ def make_acts(*, runs: int = 45, big: bytes = BIG) -> list[Act]:
     for number in range(runs):
         story.tick(3)
         run_id, intake = story.intake(data=big if number % 15 == 9 else b"d" * 100)
-        acts.append(Commit(writes=[*intake, _dedup(story, run_id, number)]))
+        acts.append(
+            Commit(
+                writes=[*intake, _dedup(story, run_id, number), *_watching(story, run_id, number)]
+            )
+        )
         waiting.append((run_id, 0))
         if number % 5 == 4:
             acts += _reports_of_many(story, waiting, output=big[:3_000])
@@ -123,7 +140,7 @@ def contents_after_each(acts: Sequence[Act]) -> list[dict[str, Any]]:
 
 
 def contents_of_scenario(store: Store) -> dict[str, Any]:
-    return contents_of(store, dedup_keys=DEDUP_KEYS, now_ms=START_MS)
+    return contents_of(store, dedup_keys=DEDUP_KEYS, watch_keys=WATCH_KEYS, now_ms=START_MS)
 
 
 def _reports_of_many(story: Story, runs: list[tuple[RunId, int]], output: bytes) -> Iterator[Act]:
@@ -171,6 +188,29 @@ def _dedup(story: Story, run_id: RunId, number: int) -> PutDedup:
     return PutDedup(function_no=no, key=key, run_id=run_id, expires_at_ms=story.now_ms + DEDUP_MS)
 
 
+def _watching(story: Story, run_id: RunId, number: int) -> list[Write]:
+    """The run waits for something, the one before it waits no more; an errand is made or done."""
+    kind, subject, path, value = WATCH_KEYS[number % len(WATCH_KEYS)]
+    watch_id = number.to_bytes(16, "big")
+    writes: list[Write] = [
+        PutWatch(
+            kind=kind, subject=subject, path=path, value=value, watch_id=watch_id, run_id=run_id
+        )
+    ]
+    if number % 7:
+        kind, subject, path, value = WATCH_KEYS[(number - 1) % len(WATCH_KEYS)]
+        watch_id = (number - 1).to_bytes(16, "big")
+        writes.append(
+            DeleteWatch(kind=kind, subject=subject, path=path, value=value, watch_id=watch_id)
+        )
+    errand_id = (number // 3 % 4).to_bytes(16, "big")
+    event = story.event()
+    if number % 3 == 1:
+        return [*writes, DeleteErrand(errand_id=errand_id), event]
+    late = SetEventRuns(event_id=event.event_id, runs=(run_id,))
+    return [*writes, PutErrand(errand_id=errand_id, body=b"%d" % number), event, late]
+
+
 def _catalog(version: int) -> list[Write]:
     app = PutApp(
         name="shop",
@@ -192,7 +232,10 @@ def _catalog(version: int) -> list[Write]:
         config=b'{"id":"shop-order"}',
         created_at_ms=START_MS,
     )
-    return [app, function]
+    schedule = PutSchedule(function_no=1, cron="* * * * *", last_ms=START_MS + version)
+    other = PutSchedule(function_no=1, cron=f"{version % 60} * * * *", last_ms=0)
+    gone = DeleteSchedule(function_no=1, cron="1 * * * *")
+    return [app, function, schedule, other, gone]
 
 
 def _quarantine(story: Story, run_id: RunId) -> PutQuarantine:

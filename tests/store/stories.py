@@ -11,9 +11,11 @@ from stepwell.engine.rows import (
     PutLive,
     PutRun,
     PutStep,
+    PutWatch,
     RunStatus,
     StepKind,
     UpdateRun,
+    WatchKind,
 )
 from stepwell.wire.ids import EventId, RunId, hash_step_id, ulid_bytes
 
@@ -81,6 +83,26 @@ class Story:
             queued_score=queued_score,
             wake_at_ms=wake_at_ms,
             state=STATE,
+        )
+
+    def watch(
+        self,
+        run_id: RunId,
+        *,
+        kind: WatchKind = WatchKind.EVENT,
+        subject: str = "order/paid",
+        path: str = '["id"]',
+        value: bytes = b"1",
+    ) -> PutWatch:
+        """The run waits for that; ids grow with each call."""
+        self.tick()
+        return PutWatch(
+            kind=kind,
+            subject=subject,
+            path=path,
+            value=value,
+            watch_id=self.ulid(),
+            run_id=run_id,
         )
 
     def step(self, run_id: RunId, position: int, *, data: bytes = b"o" * 20) -> PutStep:

@@ -9,21 +9,29 @@ import msgspec
 import pytest
 
 from stepwell.engine.rows import (
+    DeleteErrand,
     DeleteLive,
+    DeleteSchedule,
+    DeleteWatch,
     HistoryKind,
     PutApp,
     PutDedup,
+    PutErrand,
     PutEvent,
     PutFunction,
     PutHistory,
     PutLive,
     PutQuarantine,
     PutRun,
+    PutSchedule,
     PutStep,
+    PutWatch,
     RunStatus,
+    SetEventRuns,
     StepKind,
     StepRef,
     UpdateRun,
+    WatchKind,
 )
 from stepwell.store.interface import EventRecord, HistoryRecord, RunRecord, StepRecord
 from stepwell.wire.ids import EventId, RunId, ulid_bytes
@@ -386,6 +394,123 @@ def test_app_and_function_are_replaced(store: Store) -> None:
     assert store.load_catalog() == ([other, newer], [replace(function, no=2), archived])
 
 
+def test_an_event_is_told_later_what_it_started(store: Store, reader: Reader, story: Story) -> None:
+    event = story.event()
+    story.tick()
+    other = story.event()
+    story.tick()
+    internal = story.event(name="inngest/function.failed")
+    runs = (RunId(story.ulid()), RunId(story.ulid()))
+    store.commit([event, other, internal])
+    store.commit(
+        [
+            SetEventRuns(event_id=internal.event_id, runs=runs[:1]),
+            SetEventRuns(event_id=event.event_id, runs=runs),
+            SetEventRuns(event_id=EventId(story.ulid()), runs=runs),
+        ]
+    )
+    listed = reader.events(include_internal=True, limit=9)
+    assert [event.runs for event in listed] == [runs[:1], (), runs]
+
+
+def test_watches_are_found_by_exactly_what_they_watch_for(store: Store, story: Story) -> None:
+    run_id = RunId(story.ulid())
+    watches = [
+        story.watch(run_id),
+        story.watch(run_id, value=b"2"),
+        story.watch(run_id, path="", value=b""),
+        story.watch(run_id, subject="order/void"),
+        story.watch(run_id, kind=WatchKind.SIGNAL),
+    ]
+    store.commit(watches)
+    for watch in watches:
+        assert found(store, watch) == [(watch.watch_id, run_id)]
+    assert found(store, story.watch(run_id, subject="order")) == []
+    assert found(store, story.watch(run_id, path="", value=b"1")) == []
+    # Signals are looked up by their name; for events memory must know where to look.
+    assert store.load_watched() == [
+        ("order/paid", "", 1, watches[2].watch_id),
+        ("order/paid", '["id"]', 2, watches[1].watch_id),
+        ("order/void", '["id"]', 1, watches[3].watch_id),
+    ]
+
+
+def test_watches_are_found_in_order_and_in_pages(store: Store, story: Story) -> None:
+    watches = [story.watch(RunId(story.ulid())) for _ in range(4)]
+    store.commit(watches[::-1])
+    ids = [watch.watch_id for watch in watches]
+    assert [watch_id for watch_id, _run in found(store, watches[0])] == ids
+    assert [run_id for _id, run_id in found(store, watches[0])] == [
+        watch.run_id for watch in watches
+    ]
+    between = found(store, watches[0], after=ids[0], before=ids[3])
+    assert [watch_id for watch_id, _run in between] == ids[1:3]
+    assert [watch_id for watch_id, _run in found(store, watches[0], limit=2)] == ids[:2]
+    assert found(store, watches[0], limit=0) == []
+
+
+def test_a_watch_ends_alone(store: Store, story: Story) -> None:
+    kept, gone = story.watch(RunId(story.ulid())), story.watch(RunId(story.ulid()))
+    store.commit([kept, gone])
+    delete = DeleteWatch(
+        kind=gone.kind,
+        subject=gone.subject,
+        path=gone.path,
+        value=gone.value,
+        watch_id=gone.watch_id,
+    )
+    store.commit([delete])
+    assert found(store, kept) == [(kept.watch_id, kept.run_id)]
+    store.commit([delete, gone])
+    assert len(found(store, kept)) == 2
+    store.commit([delete])
+    store.commit([replace(delete, watch_id=kept.watch_id)])
+    assert store.load_watched() == []
+
+
+def test_errands_are_replaced_done_and_read_in_order(store: Store) -> None:
+    first, second, third = (bytes([n]) * 16 for n in (1, 2, 3))
+    store.commit([PutErrand(errand_id=each, body=b"a") for each in (third, first, second)])
+    store.commit([PutErrand(errand_id=second, body=b"b"), DeleteErrand(errand_id=b"none")])
+    assert store.scan_errands(after=b"", limit=9) == [
+        PutErrand(errand_id=first, body=b"a"),
+        PutErrand(errand_id=second, body=b"b"),
+        PutErrand(errand_id=third, body=b"a"),
+    ]
+    assert [row.errand_id for row in store.scan_errands(after=first, limit=1)] == [second]
+    store.commit([DeleteErrand(errand_id=first), DeleteErrand(errand_id=second)])
+    assert [row.errand_id for row in store.scan_errands(after=b"", limit=9)] == [third]
+
+
+def test_schedules_are_replaced_and_read_in_order(store: Store) -> None:
+    def schedule(no: int, cron: str, last_ms: int) -> PutSchedule:
+        return PutSchedule(function_no=no, cron=cron, last_ms=last_ms)
+
+    store.commit([schedule(2, "b", 1), schedule(1, "b", 2), schedule(1, "a", 3)])
+    store.commit([schedule(1, "b", 9), DeleteSchedule(function_no=2, cron="a")])
+    assert store.load_schedules() == [
+        schedule(1, "a", 3),
+        schedule(1, "b", 9),
+        schedule(2, "b", 1),
+    ]
+    store.commit([DeleteSchedule(function_no=1, cron="b")])
+    assert store.load_schedules() == [schedule(1, "a", 3), schedule(2, "b", 1)]
+
+
+def found(
+    store: Store,
+    watch: PutWatch,
+    *,
+    after: bytes = b"",
+    before: bytes = b"\xff" * 16,
+    limit: int = 9,
+) -> list[tuple[bytes, RunId]]:
+    """What there is where this watch would be."""
+    return store.find_watches(
+        watch.kind, watch.subject, watch.path, watch.value, after=after, before=before, limit=limit
+    )
+
+
 def test_quarantined_input_comes_back_the_last_one_first(
     store: Store, reader: Reader, story: Story
 ) -> None:
@@ -408,12 +533,24 @@ def test_commit_of_nothing_is_allowed(store: Store) -> None:
 # --- all or nothing ---
 
 
-@pytest.mark.parametrize("bad", ["run twice", "run known", "update", "history twice", "no write"])
+@pytest.mark.parametrize(
+    "bad",
+    [
+        "run twice",
+        "run known",
+        "update",
+        "history twice",
+        "watch twice",
+        "watch known",
+        "no write",
+    ],
+)
 def test_commit_with_a_broken_invariant_in_the_middle_stores_nothing(
     store: Store, story: Story, bad: str
 ) -> None:
     run_id, intake = story.intake()
-    store.commit(intake)
+    watch = story.watch(run_id)
+    store.commit([*intake, watch])
     before = contents_of(store)
     other, other_intake = story.intake()
     history = PutHistory(
@@ -431,6 +568,8 @@ def test_commit_with_a_broken_invariant_in_the_middle_stores_nothing(
         "run known": [intake[1]],
         "update": [late],
         "history twice": [history, history],
+        "watch twice": [story.watch(run_id, value=b"2")] * 2,
+        "watch known": [watch],
         "no write": [object()],
     }
     fresh = story.event(name="a name that was never seen")

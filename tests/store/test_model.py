@@ -11,20 +11,28 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from stepwell.engine.rows import (
+    DeleteErrand,
     DeleteLive,
+    DeleteSchedule,
+    DeleteWatch,
     HistoryKind,
     PutApp,
     PutDedup,
+    PutErrand,
     PutEvent,
     PutFunction,
     PutHistory,
     PutLive,
     PutQuarantine,
     PutRun,
+    PutSchedule,
     PutStep,
+    PutWatch,
     RunStatus,
+    SetEventRuns,
     StepKind,
     UpdateRun,
+    WatchKind,
 )
 from stepwell.store.memory import MemoryStore
 from stepwell.store.sqlite import SqliteStore
@@ -42,6 +50,13 @@ RUN_IDS = [RunId(ulid_bytes(START_MS + n // 2, bytes([n]) * 10)) for n in range(
 EVENT_IDS = [EventId(ulid_bytes(START_MS + n // 2, bytes([n]) * 10)) for n in range(5)]
 NAMES = ["a", "b", "inngest/function.finished", "inngest/function.failed", "inngest/other"]
 KEYS = [(1, "x"), (1, "y"), (2, "x")]
+WATCH_KEYS = [
+    (kind, subject, path, value)
+    for kind in WatchKind
+    for subject in ("a", "b")
+    for path, value in (("", b""), ('["x"]', b"1"), ('["x"]', b"2"))
+]
+WATCH_IDS = [bytes([n]) * 16 for n in range(3)]
 
 run_ids = st.sampled_from(RUN_IDS)
 event_ids = st.sampled_from(EVENT_IDS)
@@ -57,7 +72,30 @@ def maybe(strategy: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     return st.none() | strategy
 
 
+watches = st.sampled_from(WATCH_KEYS).map(
+    lambda key: dict(zip(("kind", "subject", "path", "value"), key, strict=True))
+)
+
+
+def watch_row(row: type[Any], **fields: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    return st.builds(
+        lambda key, **given: row(**key, **given),
+        watches,
+        watch_id=st.sampled_from(WATCH_IDS),
+        **fields,
+    )
+
+
 writes = st.one_of(
+    st.builds(SetEventRuns, event_id=event_ids, runs=st.lists(run_ids, max_size=3).map(tuple)),
+    watch_row(PutWatch, run_id=run_ids),
+    watch_row(DeleteWatch),
+    st.builds(PutErrand, errand_id=st.sampled_from(WATCH_IDS), body=payloads),
+    st.builds(DeleteErrand, errand_id=st.sampled_from(WATCH_IDS)),
+    st.builds(
+        PutSchedule, function_no=function_nos, cron=st.sampled_from(["x", "y"]), last_ms=times
+    ),
+    st.builds(DeleteSchedule, function_no=function_nos, cron=st.sampled_from(["x", "y"])),
     st.builds(
         PutEvent,
         event_id=event_ids,
@@ -236,11 +274,17 @@ def everything(store: Store) -> object:
         store.load_runs([RUN_IDS[3], RUN_IDS[1]]),
     ]
     return (
-        with_steps_sorted(contents_of(store, dedup_keys=KEYS)),
+        with_steps_sorted(contents_of(store, dedup_keys=KEYS, watch_keys=WATCH_KEYS)),
         [[image.run_id for image in images] for images in scans],
         store.known_dedups(KEYS, now_ms=3),
         store.known_events(EVENT_IDS),
         store.queued_functions(),
+        [
+            store.find_watches(*key, after=WATCH_IDS[0], before=WATCH_IDS[2], limit=limit)
+            for key in WATCH_KEYS
+            for limit in (0, 1)
+        ],
+        store.scan_errands(after=WATCH_IDS[0], limit=1),
         [store.next_wake_ms(after_ms=ms) for ms in range(-1, 4)],
     )
 

@@ -27,6 +27,7 @@ SCANS = {
     ("load.sql", "apps"): "the catalog is small",
     ("load.sql", "functions"): "the catalog is small",
     ("load.sql", "count_stranded"): "its index is empty",
+    ("load.sql", "schedules"): "there are as few as functions",
     (
         "read.sql",
         "count_live",

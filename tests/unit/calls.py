@@ -11,7 +11,9 @@ import msgspec
 from stepwell.context import Context, ContextSync
 from stepwell.event import Event
 from stepwell.execution import Execution, run_async, run_sync
-from stepwell.step import Group, GroupSync, Step, StepSync
+from stepwell.group import Group, GroupSync
+from stepwell.step import Step
+from stepwell.step_sync import StepSync
 from stepwell.wire.ids import hash_step_id
 
 if TYPE_CHECKING:
@@ -28,6 +30,7 @@ class Sent:
 
     def __init__(self, error: Exception | None = None) -> None:
         self.batches: list[list[Event]] = []
+        self.signals: list[tuple[str, object]] = []
         self._error = error
 
     async def send(self, events: Event | Sequence[Event]) -> list[str]:
@@ -39,6 +42,15 @@ class Sent:
         batch = [events] if isinstance(events, Event) else list(events)
         self.batches.append(batch)
         return [f"id-{number}" for number in range(len(batch))]
+
+    async def signal(self, signal: str, data: object) -> bool:
+        return self.signal_sync(signal, data)
+
+    def signal_sync(self, signal: str, data: object) -> bool:
+        if self._error is not None:
+            raise self._error
+        self.signals.append((signal, data))
+        return signal != "nobody"
 
 
 def memos(**steps: Any) -> dict[str, Any]:
@@ -57,8 +69,10 @@ def execution(
     attempt: int = 0,
     max_attempts: int = 4,
     plan_only: bool = False,
+    stack: Sequence[str] = (),
+    deferred: Sequence[str] = (),
 ) -> Execution:
-    """An execution; `target` is a step's id, not its hash."""
+    """An execution; `target`, `stack` and `deferred` are ids of steps, not their hashes."""
     raw = {key: msgspec.Raw(msgspec.json.encode(memo)) for key, memo in (steps or {}).items()}
     return Execution(
         steps=raw,
@@ -66,6 +80,8 @@ def execution(
         attempt=attempt,
         max_attempts=max_attempts,
         plan_only=plan_only,
+        stack=[hash_step_id(step_id) for step_id in stack],
+        deferred=[hash_step_id(step_id) for step_id in deferred],
     )
 
 
@@ -84,7 +100,7 @@ def call_async(
         run_id="run-1",
         attempt=options.get("attempt", 0),
         logger=LOGGER,
-        step=Step(state, (sent or Sent()).send),
+        step=Step(state, sent or Sent(), "shop"),
         group=Group(state),
     )
 
@@ -110,7 +126,7 @@ def call_sync(
         run_id="run-1",
         attempt=options.get("attempt", 0),
         logger=LOGGER,
-        step=StepSync(state, (sent or Sent()).send_sync),
+        step=StepSync(state, sent or Sent(), "shop"),
         group=GroupSync(state),
     )
     return run_sync(state, handler, ctx)

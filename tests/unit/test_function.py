@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
@@ -12,11 +13,12 @@ import stepwell
 from stepwell.client import Client
 from stepwell.context import ContextSync as SyncAtRuntime
 from stepwell.errors import ConfigError
-from stepwell.function import Function, TriggerEvent
+from stepwell.triggers import Cancel, Timeouts, TriggerCron, TriggerEvent
 from stepwell.wire.functions import parse_function
 
 if TYPE_CHECKING:
     from stepwell.context import Context, ContextSync
+    from stepwell.function import Function
 
 PAID = TriggerEvent(event="order/paid")
 
@@ -114,8 +116,8 @@ def test_server_understands_the_configuration(client: Client) -> None:
         assert parsed.name == function.name
         assert parsed.retries == function.retries
         assert parsed.on_connect
-        assert [trigger.event for trigger in parsed.triggers] == [
-            trigger.event for trigger in function.triggers
+        assert [TriggerEvent(each.event or "", each.expression) for each in parsed.triggers] == [
+            *function.triggers
         ]
 
 
@@ -161,7 +163,7 @@ def test_declaration_that_cannot_be_registered_is_refused(
         client.create_function(**options)(handler)
 
 
-@pytest.mark.parametrize("option", ["concurrency", "cron", "throttle", "batch_events", "cancel"])
+@pytest.mark.parametrize("option", ["concurrency", "throttle", "batch_events"])
 def test_option_that_is_not_built_is_refused_by_name(client: Client, option: str) -> None:
     options: dict[str, Any] = {option: 1}
 
@@ -180,8 +182,8 @@ def test_option_that_nobody_knows_is_an_ordinary_type_error(client: Client) -> N
 
 
 def test_names_that_are_not_built_say_so() -> None:
-    with pytest.raises(ConfigError, match="TriggerCron is not built yet") as caught:
-        stepwell.TriggerCron  # noqa: B018 - looking it up is the mistake
+    with pytest.raises(ConfigError, match="Throttle is not built yet") as caught:
+        stepwell.Throttle  # noqa: B018 - looking it up is the mistake
     assert caught.value.code == "function_unsupported"
     with pytest.raises(AttributeError, match="TriggerCorn"):
         stepwell.TriggerCorn  # noqa: B018 - the same
@@ -231,3 +233,55 @@ def test_async_function_with_a_sync_context_is_refused(client: Client, given: An
 
 def test_representation_names_the_function(client: Client) -> None:
     assert repr(client.function("ship", event="e")(handler)) == "<Function shop-ship>"
+
+
+def test_schedules_cancels_and_timeouts_are_registered(client: Client) -> None:
+    ship = client.create_function(
+        fn_id="ship",
+        trigger=[TriggerCron("TZ=Europe/Paris 0 9 * * 1-5", jitter=timedelta(seconds=30)), PAID],
+        cancel=[
+            Cancel("order/cancelled", if_exp="event.data.id == async.data.id", timeout=90_000),
+            Cancel("all/cancelled"),
+        ],
+        timeouts=Timeouts(start=timedelta(minutes=1), finish=2_500),
+    )(handler)
+
+    configuration = ship.configuration("wss://connect")
+    assert configuration["triggers"][0] == {"cron": "TZ=Europe/Paris 0 9 * * 1-5", "jitter": "30s"}
+    assert configuration["cancel"] == [
+        {
+            "event": "order/cancelled",
+            "if": "event.data.id == async.data.id",
+            "timeout": "1m30s",
+        },
+        {"event": "all/cancelled"},
+    ]
+    assert configuration["timeouts"] == {"start": "1m", "finish": "3s"}
+    parsed = parse_function(msgspec.json.encode(configuration))
+    assert (parsed.start_timeout_ms, parsed.finish_timeout_ms) == (60_000, 3_000)
+    assert [cancel.event for cancel in parsed.cancels] == ["order/cancelled", "all/cancelled"]
+    assert parsed.triggers[0].jitter_ms == 30_000
+
+
+def test_a_function_can_be_declared_for_a_schedule_alone(client: Client) -> None:
+    nightly = client.function("nightly", cron="0 3 * * *")(handler)
+
+    assert nightly.configuration("wss://connect")["triggers"] == [{"cron": "0 3 * * *"}]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"trigger": TriggerCron("0 3 * * *", jitter="10m")},
+        {"trigger": TriggerCron("")},
+        {"trigger": PAID, "cancel": [Cancel("c")] * 6},
+        {"trigger": PAID, "cancel": ["order/cancelled"]},
+        {"trigger": PAID, "cancel": [Cancel("c", timeout=True)]},
+        {"trigger": PAID, "timeouts": Timeouts(start=-1)},
+    ],
+)
+def test_what_starts_or_ends_a_function_must_make_sense(
+    client: Client, options: dict[str, Any]
+) -> None:
+    with pytest.raises(ConfigError):
+        client.create_function(fn_id="f", **options)(handler)

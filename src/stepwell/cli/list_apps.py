@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @talks_to_server
 def command(api: Api, limit: int, as_json: bool) -> None:
-    """List the apps that have registered, by name.
+    """List the apps that have registered, by name, and those that were named by URL only.
+
+    An app with an error cannot be synced or called just now; `stepwell show app` says why.
 
     \b
     Examples:
@@ -31,7 +33,7 @@ def command(api: Api, limit: int, as_json: bool) -> None:
         print_json(apps)
         return
     print_columns(
-        ("APP", "METHOD", "VERSION", "FUNCTIONS", "SDK", "SYNCED"),
+        ("APP", "METHOD", "VERSION", "FUNCTIONS", "SDK", "SYNCED", "ERROR"),
         [
             (
                 app["id"],
@@ -40,8 +42,9 @@ def command(api: Api, limit: int, as_json: bool) -> None:
                 app.get("functionCount", 0),
                 app.get("latestSync", {}).get("sdkLanguage"),
                 local_time(app.get("latestSync", {}).get("syncedAt")),
+                app.get("error", {}).get("code"),
             )
             for app in apps
         ],
-        empty="No apps. Start a worker; it registers its functions by itself.",
+        empty="No apps. Start a worker, which registers by itself, or sync one that is served.",
     )

@@ -44,7 +44,9 @@ list_group = LazyGroup(
 )
 
 show_group = LazyGroup(
-    "show", {"run": "show_run", "event": "show_event"}, help="Show one thing in full."
+    "show",
+    {"run": "show_run", "event": "show_event", "app": "show_app"},
+    help="Show one thing in full.",
 )
 
 root = LazyGroup(

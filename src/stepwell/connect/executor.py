@@ -15,22 +15,21 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import msgspec
 
+from stepwell.calling import context_of, context_sync_of, execution_of
 from stepwell.client import Client
 from stepwell.connect.failures import FailureLog
 from stepwell.connect.threads import ThreadPool
-from stepwell.context import Context, ContextSync
-from stepwell.errors import StepwellError
-from stepwell.event import Event, read_event
-from stepwell.execution import Execution, run_async, run_sync
+from stepwell.errors import NonRetriableError, StepwellError
+from stepwell.execution import run_async, run_sync
 from stepwell.function import Function
 from stepwell.outcome import UNTOLD, Outcome, error_outcome
-from stepwell.step import Group, GroupSync, Step, StepSync
 from stepwell.wire.calls import Call, decode_call
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
     from concurrent.futures import Future
 
+    from stepwell.execution import Execution
     from stepwell.wire.connect import GatewayExecutorRequestData
 
 SYNC_THREADS_DEFAULT = 64
@@ -236,17 +235,8 @@ class Executor:
             call = decode_call(request.request_payload)
             if call.ctx.use_api:
                 call = await asyncio.wrap_future(self._on_protocol_loop(self._complete(call)))
-            event, events = _events(call)
-            execution = _execution(request, call)
-            ctx = Context(
-                event=event,
-                events=events,
-                run_id=call.ctx.run_id,
-                attempt=call.ctx.attempt,
-                logger=target.client.logger,
-                step=Step(execution, target.client.send),
-                group=Group(execution),
-            )
+            execution = execution_of(call, _step_id(request))
+            ctx = context_of(call, execution, target.client, target.function)
             outcome = await run_async(execution, target.function.handler, ctx)
         except asyncio.CancelledError as error:
             if request.request_id in self._unwanted:
@@ -257,7 +247,7 @@ class Executor:
             outcome = execution.raised(error)
         except Exception as error:  # a request that cannot be read, state that cannot be had
             self._log.unreadable(request, error)
-            return error_outcome(error, no_retry=False)
+            return _unreadable(error)
         self._log.ended(request, call, execution)
         return outcome
 
@@ -278,22 +268,13 @@ class Executor:
             call = decode_call(request.request_payload)
             if call.ctx.use_api:
                 call = self._on_protocol_loop(self._complete(call)).result()
-            event, events = _events(call)
-            execution = _execution(request, call)
-            ctx = ContextSync(
-                event=event,
-                events=events,
-                run_id=call.ctx.run_id,
-                attempt=call.ctx.attempt,
-                logger=target.client.logger,
-                step=StepSync(execution, target.client.send_sync),
-                group=GroupSync(execution),
-            )
+            execution = execution_of(call, _step_id(request))
+            ctx = context_sync_of(call, execution, target.client, target.function)
             outcome = run_sync(execution, target.function.handler, ctx)
             self._log.ended(request, call, execution)
         except Exception as error:  # a request that cannot be read, state that cannot be had
             self._log.unreadable(request, error)
-            outcome = error_outcome(error, no_retry=False)
+            outcome = _unreadable(error)
         return outcome
 
     # --- state that was too large to send ---
@@ -308,23 +289,10 @@ class Executor:
         return msgspec.structs.replace(call, steps=steps, events=events)
 
 
-def _events(call: Call) -> tuple[Event, list[Event]]:
-    """The event and all events; mostly they are the same one, and it is read once."""
-    event = read_event(call.event)
-    raws = call.events or []
-    if len(raws) == 1 and raws[0] == call.event:
-        return event, [event]
-    return event, [read_event(raw) for raw in raws] or [event]
+def _step_id(request: GatewayExecutorRequestData) -> str | None:
+    return request.step_id if request.HasField("step_id") else None
 
 
-def _execution(request: GatewayExecutorRequestData, call: Call) -> Execution:
-    ctx = call.ctx
-    # A server that does not say how many attempts there are decides itself which was the last.
-    max_attempts = ctx.attempt + 2 if ctx.max_attempts is None else ctx.max_attempts
-    return Execution(
-        steps=call.steps or {},
-        target=request.step_id if request.HasField("step_id") else ctx.step_id,
-        attempt=ctx.attempt,
-        max_attempts=max_attempts,
-        plan_only=ctx.disable_immediate_execution,
-    )
+def _unreadable(error: Exception) -> Outcome:
+    """What a call ends with that could not begin: another one may, unless the program says no."""
+    return error_outcome(error, no_retry=isinstance(error, NonRetriableError))

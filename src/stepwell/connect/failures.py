@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from stepwell.errors import StepError
 from stepwell.outcome import Failure, user_frames
@@ -15,28 +15,37 @@ from stepwell.outcome import Failure, user_frames
 if TYPE_CHECKING:
     from stepwell.execution import Execution
     from stepwell.wire.calls import Call
-    from stepwell.wire.connect import GatewayExecutorRequestData
 
 RUNS_REMEMBERED_MAX = 1_000  # How many runs' strays are known before the oldest may be told again.
 
-_log = logging.getLogger("stepwell.connect")
+_LOGGER = logging.getLogger("stepwell.connect")
+
+
+class Requested(Protocol):
+    """What a call was for, whatever brought it."""
+
+    @property
+    def function_slug(self) -> str: ...
+    @property
+    def run_id(self) -> str: ...
 
 
 class FailureLog:
     """Writes the records. Its methods may be called on any thread."""
 
-    def __init__(self) -> None:
+    def __init__(self, log: logging.Logger = _LOGGER) -> None:
+        self._log = log
         self._strays: dict[str, None] = {}  # runs whose changing step ids were told
         self._lock = threading.Lock()
 
-    def ended(self, request: GatewayExecutorRequestData, call: Call, execution: Execution) -> None:
+    def ended(self, request: Requested, call: Call, execution: Execution) -> None:
         """A call has ended, in whatever way."""
         failure = execution.take_failure()
         if failure is not None:
-            _tell(request.function_slug, call, failure)
+            _tell(self._log, request.function_slug, call, failure)
         stray = execution.strayed()
         if stray is not None and self._is_new(call.ctx.run_id):
-            _log.warning(
+            self._log.warning(
                 "%s: step %r is new although %s remembered and none of them was met; "
                 "step ids must not change between calls (run %s)",
                 request.function_slug,
@@ -45,9 +54,9 @@ class FailureLog:
                 call.ctx.run_id,
             )
 
-    def unreadable(self, request: GatewayExecutorRequestData, error: Exception) -> None:
+    def unreadable(self, request: Requested, error: Exception) -> None:
         """A call could not even begin: it cannot be read, or its state cannot be had."""
-        _log.warning(
+        self._log.warning(
             "%s: a call could not begin and will be tried again: %s (run %s)",
             request.function_slug,
             error,
@@ -55,9 +64,9 @@ class FailureLog:
             exc_info=error,
         )
 
-    def untold(self, request: GatewayExecutorRequestData) -> None:
+    def untold(self, request: Requested) -> None:
         """A call failed, and so did finding out how. To be called while that is handled."""
-        _log.error(
+        self._log.error(
             "%s: a call failed in a way that could not be told (run %s)",
             request.function_slug,
             request.run_id,
@@ -74,11 +83,11 @@ class FailureLog:
         return True
 
 
-def _tell(slug: str, call: Call, failure: Failure) -> None:
+def _tell(log: logging.Logger, slug: str, call: Call, failure: Failure) -> None:
     error, ctx = failure.error, call.ctx
     if failure.step_id is None and isinstance(error, StepError):
         # The step's own failure was told, with its traceback, by the worker that ran it.
-        _log.error(
+        log.error(
             "%s failed: it did not catch the failure of a step, %s: %s (run %s)",
             slug,
             error.name,
@@ -90,7 +99,7 @@ def _tell(slug: str, call: Call, failure: Failure) -> None:
     attempt = f"{ctx.attempt + 1}"
     if ctx.max_attempts is not None:
         attempt += f" of {ctx.max_attempts}"
-    _log.log(
+    log.log(
         logging.ERROR if failure.final else logging.WARNING,
         "%s failed on attempt %s and %s (run %s)",
         what,

@@ -10,15 +10,51 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from stepwell.engine.cron import parse_cron
 from stepwell.engine.rows import PutApp, PutFunction
-from stepwell.wire.functions import FunctionConfig, parse_equality, parse_function
+from stepwell.errors import WireError
+from stepwell.expressions import Policy, compile_expression
+from stepwell.wire.function_config import function_invalid
+from stepwell.wire.functions import Equality, FunctionConfig, parse_equality, parse_function
 from stepwell.wire.ids import app_uuid, function_uuid
+from stepwell.wire.quoting import quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
+    from typing import TypeAlias
 
     from stepwell.engine.rows import Write
-    from stepwell.wire.functions import Equality, Registration
+    from stepwell.expressions import Expression
+    from stepwell.wire.functions import Registration
+
+    Condition: TypeAlias = Equality | Expression | None
+    EventOf: TypeAlias = Callable[[], Mapping[str, Any]]
+
+REMOVED = "removed"
+"""The method of an app that was taken out of the list: its row stays, for its runs."""
+
+_IDS = frozenset({("function_id",), ("run_id",)})
+
+
+def check_registration(registration: Registration) -> None:
+    """Refuse what can be read and means nothing: expressions and schedules.
+
+    Raises:
+        WireError: `function_invalid`, with the place in the text.
+    """
+    for function in registration.functions:
+        where = f" {quoted(function.slug)}"
+        try:
+            for trigger in function.triggers:
+                if trigger.cron is not None:
+                    parse_cron(trigger.cron)
+                elif trigger.expression is not None:
+                    compile_expression(trigger.expression)
+            for cancel in function.cancels:
+                if cancel.expression is not None:
+                    compile_expression(cancel.expression, policy=Policy.RESTRICTED)
+        except WireError as error:
+            raise function_invalid(where, error.message) from error
 
 
 class FunctionEntry(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,7 +91,7 @@ class Catalog:
 
     def load(self, apps: Iterable[PutApp], functions: Iterable[PutFunction]) -> None:
         """Fill an empty catalog from its rows."""
-        self.apps = {app.name: app for app in apps}
+        self.apps = {app.name: app for app in apps if app.method != REMOVED}
         for row in functions:
             self._keep(
                 FunctionEntry(
@@ -94,13 +130,29 @@ class Catalog:
         """The function of this name, archived or not."""
         return self._by_slug.get((app_name, slug))
 
-    def started_by(self, name: str, data: Callable[[], Any]) -> list[FunctionEntry]:
+    def named(self, name: str) -> FunctionEntry | None:
+        """The function that a program means by a slug or a function's id; no archived one."""
+        for entry in self._by_no.values():
+            if name in (entry.slug, entry.function_id) and entry.archived_at_ms is None:
+                return entry
+        return None
+
+    def started_by(self, name: str, event: EventOf, now_ms: int) -> list[FunctionEntry]:
         """The functions that an event starts, each once, by number.
 
         Args:
-            data: Gives the event's decoded data; called once at most, if an expression needs it.
+            event: Gives the decoded event; called once at most, if a condition needs it.
         """
-        return self._index.find(name, data)
+        return self._index.find(name, event, now_ms)
+
+    def asks_more_than_ids(self, name: str) -> bool:
+        """Whether some trigger for this event, or a cancellation of what it starts, has a
+        condition on more of its data than the ids of function and run."""
+        return any(
+            not (condition is None or (isinstance(condition, Equality) and condition.path in _IDS))
+            or any(cancel.expression is not None for cancel in entry.config.cancels)
+            for entry, condition in self._index.of_name(name)
+        )
 
     def register(self, registration: Registration, now_ms: int) -> list[Write]:
         """Put a sync in force; returns its rows, none if the app already has this configuration."""
@@ -129,6 +181,26 @@ class Catalog:
         for config in registration.functions:
             before = self._by_slug.get((row.name, config.slug))
             writes.append(self._keep(self._next(row.name, config, before, now_ms)))
+        self._index = _TriggerIndex(self.functions)
+        return writes
+
+    def remove(self, app_name: str, now_ms: int) -> list[Write]:
+        """Take an app out of the list; no event starts its functions any more. Runs go on.
+
+        Returns:
+            Its rows, none if there is no such app.
+        """
+        app = self.apps.pop(app_name, None)
+        if app is None:
+            return []
+        writes: list[Write] = [
+            msgspec.structs.replace(app, method=REMOVED, checksum="", synced_at_ms=now_ms)
+        ]
+        writes += [
+            self._keep(msgspec.structs.replace(entry, archived_at_ms=now_ms))
+            for entry in self.functions
+            if entry.app_name == app_name
+        ]
         self._index = _TriggerIndex(self.functions)
         return writes
 
@@ -172,42 +244,52 @@ class _TriggerIndex:
     """
 
     def __init__(self, entries: Iterable[FunctionEntry]) -> None:
-        self._exact: dict[str, list[tuple[FunctionEntry, Equality | None]]] = {}
-        self._prefix: dict[str, list[tuple[FunctionEntry, Equality | None]]] = {}
+        self._exact: dict[str, list[tuple[FunctionEntry, Condition]]] = {}
+        self._prefix: dict[str, list[tuple[FunctionEntry, Condition]]] = {}
         self.functions = 0
         for entry in entries:
             self.functions += 1
             for trigger in entry.config.triggers:
                 if trigger.event is None:
                     continue
-                condition = parse_equality(trigger.expression) if trigger.expression else None
+                condition = _condition(trigger.expression)
                 if trigger.event.endswith(("/*", ".*")):
                     self._prefix.setdefault(trigger.event[:-1], []).append((entry, condition))
                 else:
                     self._exact.setdefault(trigger.event, []).append((entry, condition))
 
-    def find(self, name: str, data: Callable[[], Any]) -> list[FunctionEntry]:
+    def of_name(self, name: str) -> list[tuple[FunctionEntry, Condition]]:
+        """The triggers for events of this name."""
         found = list(self._exact.get(name, ()))
         if self._prefix:
             for end, char in enumerate(name, 1):
                 if char in "/.":
                     found += self._prefix.get(name[:end], ())
-        if not found:
-            return []
+        return found
+
+    def find(self, name: str, event: EventOf, now_ms: int) -> list[FunctionEntry]:
         matched: dict[int, FunctionEntry] = {}
-        value: Any = None
-        decoded = False
-        for entry, condition in found:
-            if condition is not None:
-                if not decoded:
-                    value, decoded = data(), True
-                if not _holds(condition, value):
+        value: Mapping[str, Any] | None = None
+        for entry, condition in self.of_name(name):
+            if condition is not None and entry.no not in matched:
+                if value is None:
+                    value = event()
+                if not _holds(condition, value, now_ms):
                     continue
             matched[entry.no] = entry
-        return [matched[no] for no in sorted(matched)]
+        return [matched[no] for no in sorted(matched)] if len(matched) > 1 else [*matched.values()]
 
 
-def _holds(condition: Equality, value: Any) -> bool:
+def _condition(expression: str | None) -> Condition:
+    if expression is None:
+        return None
+    return parse_equality(expression) or compile_expression(expression)
+
+
+def _holds(condition: Equality | Expression, event: Mapping[str, Any], now_ms: int) -> bool:
+    if not isinstance(condition, Equality):
+        return condition.matches({"event": event}, now_ms=now_ms)
+    value: Any = event["data"]
     for key in condition.path:
         if not isinstance(value, dict):
             return False

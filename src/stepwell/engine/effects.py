@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import msgspec
 
@@ -23,6 +23,7 @@ class Dispatch(Effect, frozen=True, kw_only=True, gc=False):
         current: 1 + the index in `stack` of the step that led to this call, 0 for none.
         plan_only: The SDK reports new steps instead of running one.
         use_api: The steps are too large to send; the SDK fetches them.
+        defers: Ids of the steps that deferred a function.
     """
 
     connection_id: str
@@ -41,6 +42,28 @@ class Dispatch(Effect, frozen=True, kw_only=True, gc=False):
     plan_only: bool
     version: int
     use_api: bool
+    defers: tuple[str, ...] = ()
+
+
+class Request(Effect, frozen=True, kw_only=True, gc=False):
+    """Make a request for a step and report what came of it (`RequestReported`).
+
+    Attributes:
+        seq: The run's history row that tells what to ask for.
+    """
+
+    request_id: RequestId
+    run_id: RunId
+    step_id: str
+    seq: int
+    attempt: int
+
+
+class Withdraw(Effect, frozen=True, kw_only=True, gc=False):
+    """The run of a call that is out was cancelled: its outcome is not wanted any more."""
+
+    connection_id: str
+    request_id: RequestId
 
 
 class EventsAccepted(Effect, frozen=True, kw_only=True, gc=False):
@@ -57,17 +80,56 @@ class AppRegistered(Effect, frozen=True, kw_only=True, gc=False):
     sync_id: str
 
 
+class AppGone(Effect, frozen=True, kw_only=True, gc=False):
+    """Whether there was such an app."""
+
+    found: bool
+
+
 class ReportTaken(Effect, frozen=True, kw_only=True, gc=False):
     """`accepted` is false for a call that is no longer the current one: nothing changed."""
 
     accepted: bool
 
 
+class SignalTaken(Effect, frozen=True, kw_only=True, gc=False):
+    """The run that waited for the signal; None if none did."""
+
+    run_id: RunId | None
+
+
+class CancelTaken(Effect, frozen=True, kw_only=True, gc=False):
+    """Whether the run was cancelled; if not, it was over, or is not known."""
+
+    cancelled: bool
+
+
+class CheckpointTaken(Effect, frozen=True, kw_only=True, gc=False):
+    """`refusal` is None if the steps are stored, else why nothing was."""
+
+    refusal: Literal["run_not_found", "call_stale", "op_not_allowed"] | None
+
+
+class FunctionStarted(Effect, frozen=True, kw_only=True, gc=False):
+    """An invocation's run and event; None if there is no such function."""
+
+    ids: tuple[RunId, EventId] | None
+
+
 class Reply(Effect, frozen=True, kw_only=True, gc=False):
     """The answer to the input with this ticket."""
 
     ticket: int
-    result: EventsAccepted | AppRegistered | ReportTaken
+    result: (
+        EventsAccepted
+        | AppRegistered
+        | AppGone
+        | ReportTaken
+        | SignalTaken
+        | CancelTaken
+        | CheckpointTaken
+        | FunctionStarted
+    )
 
 
 class RunEnded(Effect, frozen=True, kw_only=True, gc=False):
@@ -76,7 +138,7 @@ class RunEnded(Effect, frozen=True, kw_only=True, gc=False):
     run_id: RunId
 
 
-Order: TypeAlias = Dispatch | Reply | RunEnded
+Order: TypeAlias = Dispatch | Request | Withdraw | Reply | RunEnded
 
 
 class Transition(msgspec.Struct, frozen=True, kw_only=True):

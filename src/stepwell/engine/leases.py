@@ -17,6 +17,15 @@ if TYPE_CHECKING:
     from stepwell.wire.ids import RequestId
 
 
+HTTP_INSTANCES = "http://"
+"""Instances whose name begins so are apps that this server calls itself."""
+
+
+def ends_with_server(job: Job) -> bool:
+    """Whether a call that is out is lost when the server stops, as nobody can bring its answer."""
+    return job.request_seq >= 0 or job.instance_id.startswith(HTTP_INSTANCES)
+
+
 class Lease:
     """A call that is out."""
 
@@ -93,7 +102,11 @@ class Leases:
     def recover(self, run: Run, job: Job, now_ms: int) -> None:
         """A call was out when the server stopped."""
         assert job.request_id is not None, "a leased job has its fence"
-        self._dropped[job.request_id] = Lease(run, job, None, now_ms + self.grace_ms)
+        lost = ends_with_server(job)
+        until_ms = now_ms if lost else now_ms + self.grace_ms
+        self._dropped[job.request_id] = Lease(run, job, None, until_ms)
+        if lost:
+            self._dropped.move_to_end(job.request_id, last=False)
 
     def extend(self, request_id: RequestId, connection_id: str, now_ms: int) -> Lease | None:
         """Let a call go on for another lease on this connection, which may be a new one."""
@@ -113,6 +126,17 @@ class Leases:
         if lease is not None:
             lease.until_ms = now_ms + self.lease_ms
             self._held.move_to_end(request_id)
+
+    def renew(self, request_id: RequestId, now_ms: int) -> None:
+        """The worker of a call was heard of in another way than over its connection."""
+        lease = self.get(request_id)
+        if lease is None:
+            return
+        if lease.connection_id is not None:
+            self.extend(request_id, lease.connection_id, now_ms)
+        else:
+            lease.until_ms = max(lease.until_ms, now_ms + self.grace_ms)
+            self._dropped.move_to_end(request_id)
 
     def end(self, request_id: RequestId) -> None:
         """The call is over."""

@@ -16,39 +16,64 @@ from typing import TYPE_CHECKING, Any, assert_never
 import msgspec
 
 from stepwell.engine.catalog import Catalog
+from stepwell.engine.checkpointing import checkpoint
+from stepwell.engine.deferring import start_deferred
 from stepwell.engine.effects import (
+    AppGone,
     AppRegistered,
+    CancelTaken,
+    CheckpointTaken,
     EventsAccepted,
+    FunctionStarted,
     Reply,
     ReportTaken,
+    SignalTaken,
     Transition,
 )
+from stepwell.engine.errands import Errands
 from stepwell.engine.inputs import (
+    AppRemoved,
     AppSynced,
     CallReported,
+    CancelRequested,
+    ChildEnded,
+    DefersDue,
+    EventMatched,
     EventsReceived,
+    FunctionInvoked,
+    RequestReported,
     RunPoisoned,
+    SignalSent,
+    StepsCheckpointed,
     WorkerAttached,
     WorkerDetached,
     WorkerGone,
 )
-from stepwell.engine.leases import Leases, make_lease_id
+from stepwell.engine.invoking import Payload, child_ended, invocation, start_target
+from stepwell.engine.leases import Leases, ends_with_server, make_lease_id
 from stepwell.engine.queue.backlog import Backlog
 from stepwell.engine.queue.timers import Timers
 from stepwell.engine.report import Report
-from stepwell.engine.rows import PutEvent
-from stepwell.engine.state import Job, Phase, Run
-from stepwell.engine.turn import EngineConfig, Turn, failure
+from stepwell.engine.requesting import request_reported
+from stepwell.engine.rows import PutEvent, StepKind
+from stepwell.engine.schedules import Schedules
+from stepwell.engine.starting import receive_event, start_late
+from stepwell.engine.state import Deadline, Job, Phase, Run, Sleep
+from stepwell.engine.turn import SERVER_CONNECTION, EngineConfig, Turn, failure
 from stepwell.engine.waiting import Waiting, waiting_for
+from stepwell.engine.waits import cancel_run, event_matched, signal_arrived, time_out
+from stepwell.engine.watches import Watches
 from stepwell.engine.workers import Workers
 from stepwell.wire.ids import app_uuid
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from stepwell.engine.inputs import Input
     from stepwell.engine.queue.backlog import Place
-    from stepwell.engine.rows import PutApp, PutFunction, RunImage
+    from stepwell.engine.rows import PutApp, PutErrand, PutFunction, PutSchedule, RunImage
+    from stepwell.engine.state import Timed
+    from stepwell.engine.watches import Place as WatchPlace
     from stepwell.wire.events import NewEvent
     from stepwell.wire.ids import IdSource, RequestId, RunId
 
@@ -70,6 +95,9 @@ class Partition:
         self.timers = Timers(config.timer_window)
         self.leases = Leases(lease_ms=config.lease_ms, grace_ms=config.reconnect_grace_ms)
         self.workers = Workers()
+        self.watches = Watches()
+        self.errands = Errands()
+        self.schedules = Schedules()
         self._calls_wait = False
         self.at_work: RunId | None = None
         """The run that `step` is changing, for whoever must know which one made it raise."""
@@ -83,6 +111,18 @@ class Partition:
         self.catalog.load(apps, functions)
         for no in queued:
             self.backlog.expect(no)
+
+    def load_rest(
+        self,
+        *,
+        watched: Iterable[tuple[str, str, int, bytes]],
+        errands: Iterable[PutErrand],
+        schedules: Iterable[PutSchedule],
+    ) -> None:
+        """After the catalog: what runs watch for, what is still to be done, what is scheduled."""
+        self.watches.load(watched)
+        self.errands.load(errands)
+        self.schedules.load(schedules, self.catalog)
 
     def load(self, images: Iterable[RunImage], now_ms: int) -> None:
         """Take live runs from rows; those that are here already are left as they are."""
@@ -99,13 +139,13 @@ class Partition:
                     self.workers.take(job.instance_id)
                 else:
                     self.timers.push(run, job)
-            for sleep in run.state.sleeps:
-                self.timers.push(run, sleep)
+            for timed in run.state.times():
+                self.timers.push(run, timed)
 
     def take_over(self, before: Partition, connections: Collection[str]) -> None:
         """This one was built from rows because the last commit of `before` failed; these
         connections are still there, with their calls."""
-        self.leases.take_over(before.leases, connections)
+        self.leases.take_over(before.leases, {*connections, SERVER_CONNECTION})
 
     def wanted_queues(self) -> list[tuple[int, Place | None]]:
         """Functions whose queue the store should fill up, and behind which place."""
@@ -158,19 +198,38 @@ class Partition:
         while room and (due := self.timers.pop_due(turn.now_ms)) is not None:
             run, wait = due
             self.at_work = run.run_id
-            if isinstance(wait, Job):
-                turn.wake_retry(run, wait)
-            else:
-                turn.wake_sleep(run, wait)
+            self._wake(turn, run, wait)
             room -= 1
+        self.at_work = None
+        while room and self.schedules.fire_next(turn):
+            room -= 1
+
+    @staticmethod
+    def _wake(turn: Turn, run: Run, wait: Job | Timed) -> None:
+        match wait:
+            case Job():
+                turn.wake_retry(run, wait)
+            case Sleep():
+                turn.finish_waiting_step(run, wait, StepKind.SLEEP, b"null")
+            case Deadline():
+                what = "finish" if wait.finish else "start"
+                cancel_run(turn, run, f"its {what} timeout")
+            case _:
+                time_out(turn, run, wait)
 
     def next_wakeup_ms(self) -> int:
         """When to call `step` again even if nothing comes in."""
-        if self._calls_wait:
+        if self._calls_wait or self.errands:
             return 0
-        timer_ms = self.timers.next_ms()
-        lease_ms = self.leases.next_ms()
-        return timer_ms if lease_ms is None else min(timer_ms, lease_ms)
+        first_ms = self.timers.next_ms()
+        for other_ms in (self.leases.next_ms(), self.schedules.next_ms()):
+            if other_ms is not None and other_ms < first_ms:
+                first_ms = other_ms
+        return first_ms
+
+    def watch_places(self, event: Mapping[str, Any]) -> list[WatchPlace]:
+        """Where the store has the watches that an event may concern."""
+        return self.watches.places(str(event["name"]), event)
 
     def waiting(self, function_no: int, state: bytes) -> Waiting | None:
         """Why a run does not go on just now. `state` is its live row's."""
@@ -190,6 +249,11 @@ class Partition:
         """The commit of these calls took long: their workers had nothing of that time."""
         for request_id in request_ids:
             self.leases.begin(request_id, now_ms)
+
+    def run_of(self, request_id: RequestId) -> Run | None:
+        """The run of a call that is the current one of its job."""
+        lease = self.leases.get(request_id)
+        return None if lease is None else lease.run
 
     def is_out(self, request_id: RequestId) -> bool:
         """Whether this is the current call of a job."""
@@ -226,18 +290,18 @@ class Partition:
             lease.lease_id = make_lease_id(request_id, lease.until_ms)
         return lease.lease_id
 
-    def dedup_keys(self, events: Iterable[NewEvent]) -> list[tuple[int, str]]:
+    def dedup_keys(self, events: Iterable[NewEvent], now_ms: int) -> list[tuple[int, str]]:
         """What must be known of earlier runs before these events are decided on."""
         return [
             (entry.no, event.external_id)
             for event in events
             if event.external_id is not None
-            for entry in self.catalog.started_by(event.name, _decoder(event))
+            for entry in self.catalog.started_by(event.name, _decoder(event), now_ms)
         ]
 
-    def starts(self, event: NewEvent) -> int:
+    def starts(self, event: NewEvent, now_ms: int) -> int:
         """How many runs an event would start, unless its id was seen."""
-        return len(self.catalog.started_by(event.name, _decoder(event)))
+        return len(self.catalog.started_by(event.name, _decoder(event), now_ms))
 
     # --- one input ---
 
@@ -269,6 +333,32 @@ class Partition:
                     self.leases.drop(request_id, turn.now_ms)
             case AppSynced():
                 self._synced(turn, item)
+            case AppRemoved():
+                self._removed(turn, item)
+            case StepsCheckpointed():
+                taken = CheckpointTaken(refusal=checkpoint(turn, item))
+                turn.effects.append(Reply(ticket=item.ticket, result=taken))
+            case RequestReported():
+                request_reported(turn, item)
+            case EventMatched():
+                if item.row is not None:
+                    start_late(turn, item.row, item.event)
+                event_matched(turn, item)
+            case ChildEnded():
+                child_ended(turn, item)
+            case DefersDue():
+                start_deferred(turn, item)
+            case SignalSent():
+                self._signalled(turn, item)
+            case FunctionInvoked():
+                self._invoked(turn, item)
+            case CancelRequested():
+                run = self.runs.get(item.run_id)
+                if run is not None:
+                    self.at_work = run.run_id
+                    cancel_run(turn, run, "a request")
+                result = CancelTaken(cancelled=run is not None)
+                turn.effects.append(Reply(ticket=item.ticket, result=result))
             case RunPoisoned():
                 run = self.runs.get(item.run_id)
                 if run is not None:
@@ -280,7 +370,9 @@ class Partition:
         lease = self.leases.get(item.request_id)
         if lease is not None:
             self.at_work = lease.run.run_id
-            Report(turn, lease.run, lease.job).apply(item.outcome)
+            Report(turn, lease.run, lease.job, event=item.event, signals=item.signals).apply(
+                item.outcome
+            )
         turn.effects.append(
             Reply(ticket=item.ticket, result=ReportTaken(accepted=lease is not None))
         )
@@ -290,7 +382,8 @@ class Partition:
             if arrived.known:
                 continue
             event = arrived.event
-            turn.receive_event(
+            receive_event(
+                turn,
                 PutEvent(
                     event_id=arrived.event_id,
                     name=event.name,
@@ -301,7 +394,7 @@ class Partition:
                     v=event.v,
                     meta=event.meta,
                 ),
-                data=_decoder(event),
+                event=_decoder(event),
                 dedup_key=event.external_id,
                 started=lambda no, key: (no, key) in item.started,
             )
@@ -312,8 +405,41 @@ class Partition:
             )
         )
 
+    def _signalled(self, turn: Turn, item: SignalSent) -> None:
+        loaded = None if item.found is None else self.runs.get(item.found[1])
+        if loaded is not None:
+            turn.looked_at(loaded)
+        run, wait = turn.signals.get(item.signal, (None, None))
+        if run is None and item.found is not None and item.found[0] not in turn.replaced:
+            watch_id, run_id = item.found
+            run = self.runs.get(run_id)
+            # It may have had the signal earlier in this turn.
+            waits = () if run is None else run.state.waits
+            wait = next((wait for wait in waits if wait.watch_id == watch_id), None)
+        taken = run is not None and wait is not None
+        if run is not None and wait is not None:
+            self.at_work = run.run_id
+            signal_arrived(turn, run, wait, item.data)
+        result = SignalTaken(run_id=run.run_id if run is not None and taken else None)
+        turn.effects.append(Reply(ticket=item.ticket, result=result))
+
+    def _invoked(self, turn: Turn, item: FunctionInvoked) -> None:
+        target = self.catalog.named(item.function)
+        ids = None
+        if target is not None:
+            payload = Payload(
+                data=_OBJECT.decode(item.data),
+                user=None if item.user is None else _OBJECT.decode(item.user),
+                v=item.v,
+            )
+            row = invocation(turn, payload, {"fn_id": target.slug})
+            ids = (start_target(turn, row, target).run_id, row.event_id)
+        turn.effects.append(Reply(ticket=item.ticket, result=FunctionStarted(ids=ids)))
+
     def _synced(self, turn: Turn, item: AppSynced) -> None:
         writes = self.catalog.register(item.registration, turn.now_ms)
+        if writes:
+            writes += self.schedules.sync(self.catalog, turn.now_ms)
         turn.writes += writes
         turn.effects.append(
             Reply(
@@ -325,6 +451,13 @@ class Partition:
                 ),
             )
         )
+
+    def _removed(self, turn: Turn, item: AppRemoved) -> None:
+        writes = self.catalog.remove(item.app_name, turn.now_ms)
+        if writes:
+            writes += self.schedules.sync(self.catalog, turn.now_ms)
+        turn.writes += writes
+        turn.effects.append(Reply(ticket=item.ticket, result=AppGone(found=bool(writes))))
 
     def _detach(
         self, turn: Turn, connection_id: str, give_away: Callable[[Run, Job], None]
@@ -339,11 +472,12 @@ class Partition:
 
     @staticmethod
     def _lose(turn: Turn, run: Run, job: Job) -> None:
+        give_away = turn.requeue if ends_with_server(job) else turn.lose
         turn.owner.workers.free(job.instance_id)
         job.request_id = None
         job.instance_id = ""
         job.phase = Phase.OVER
-        turn.lose(run, job)
+        give_away(run, job)
 
     # --- giving out calls ---
 
@@ -387,5 +521,19 @@ class Partition:
                     del self.runs[run.run_id]
 
 
-def _decoder(event: NewEvent) -> Any:
-    return lambda: msgspec.json.decode(event.data)
+def _decoder(event: NewEvent) -> Callable[[], Mapping[str, Any]]:
+    """Gives the event as conditions see it."""
+
+    def decoded() -> Mapping[str, Any]:
+        fields: dict[str, Any] = {"name": event.name, "data": msgspec.json.decode(event.data)}
+        fields["user"] = msgspec.json.decode(event.user or b"{}")
+        more = {"id": event.external_id, "ts": event.ts_ms, "v": event.v}
+        fields |= {key: value for key, value in more.items() if value is not None}
+        if event.meta is not None:
+            fields["meta"] = msgspec.json.decode(event.meta)
+        return fields
+
+    return decoded
+
+
+_OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])

@@ -18,8 +18,12 @@ from stepwell.wire.outcomes import Ops, Raised, Returned
 from stepwell.wire.quoting import quoted
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
     from stepwell.engine.state import Job, Run
     from stepwell.engine.turn import Turn
+    from stepwell.wire.ids import RunId
     from stepwell.wire.ops import Op
     from stepwell.wire.outcomes import Outcome
 
@@ -39,20 +43,30 @@ _MODE = msgspec.json.Decoder(_Mode | None)
 class Report:
     """One report being applied: the op modules ask and tell it."""
 
-    def __init__(self, turn: Turn, run: Run, job: Job) -> None:
-        self._turn = turn
-        self._run = run
+    def __init__(
+        self,
+        turn: Turn,
+        run: Run,
+        job: Job,
+        *,
+        event: Mapping[str, Any] | None = None,
+        signals: Mapping[str, tuple[bytes, RunId]] | None = None,
+    ) -> None:
+        self.turn: Turn = turn
+        self.run: Run = run
+        self.event = event
+        self.signals = signals or {}
         self._job = job
         self._sent_ms = job.sent_ms
         self._retried = False
-        self._fruitful = False
+        self.is_fruitful = False
         self.no_retry = False
         self._retry_at_ms: int | None = None
         self._planned: set[str] | None = None
 
     def apply(self, outcome: Outcome) -> None:
         """Do all that the outcome asks for. The report was accepted by the fence."""
-        turn, run, job = self._turn, self._run, self._job
+        turn, run, job = self.turn, self.run, self._job
         turn.release(job)
         job.phase = Phase.OVER
         job.losses = 0
@@ -72,20 +86,20 @@ class Report:
 
     @property
     def now_ms(self) -> int:
-        return self._turn.now_ms
+        return self.turn.now_ms
 
     @property
     def is_last_attempt(self) -> bool:
         """Whether this call may not be tried again."""
-        return self._job.attempt + 1 >= self._turn.max_attempts(self._run)
+        return self._job.attempt + 1 >= self.turn.max_attempts(self.run)
 
     def complete_step(self, op: Op, kind: StepKind, data: bytes) -> None:
         """A step has its outcome. The first one stays."""
-        run = self._run
+        run = self.run
         if op.id in run.steps:
             return
-        self._fruitful = True
-        position = self._turn.put_step(
+        self.is_fruitful = True
+        position = self.turn.put_step(
             run,
             step_id=op.id,
             kind=kind,
@@ -94,59 +108,59 @@ class Report:
             attempt=self._job.attempt,
             started_at_ms=self._sent_ms,
         )
-        self._turn.finish_step(run, op.id, position)
+        self.turn.finish_step(run, op.id, position)
 
     def retry_step(self, op: Op, error: bytes) -> None:
         """The step failed and its call is tried again."""
         if self._retried:
             return
-        if self._is_aimed and self._job.step_id in self._run.steps:
+        if self._is_aimed and self._job.step_id in self.run.steps:
             # The call was aimed at a step that this report finished. The failed one is another:
             # the function will meet it again.
             self._put_failure(error, op)
-            self._turn.discover(self._run, len(self._run.steps))
+            self.turn.discover(self.run, len(self.run.steps))
             return
         self._retried = True
         self._retry(error, op)
 
     def plan_step(self, op: Op) -> None:
         """Queue a call that is aimed at this step."""
-        run = self._run
+        run = self.run
         if self._planned is None:
             aims = (job.step_id for job in run.state.jobs)
             self._planned = {UNTARGETED_STEP, self._job.step_id, *aims}
         if op.id in run.steps or op.id in self._planned:
             return
         self._planned.add(op.id)
-        self._turn.put_history(run, HistoryKind.STEP_PLANNED, op.id, 0, None, name=op.label)
-        self._turn.add_job(run, op.id, self._job.current)
+        self.turn.put_history(run, HistoryKind.STEP_PLANNED, op.id, 0, None, name=op.label)
+        self.turn.add_job(run, op.id, self._job.current)
 
     def start_sleep(self, op: Op, due_ms: int) -> None:
         """Wait until then."""
-        run = self._run
+        run = self.run
         if op.id in run.steps or any(sleep.step_id == op.id for sleep in run.state.sleeps):
             return
-        self._fruitful = True
-        sleep = Sleep(step_id=op.id, name=op.label, started_ms=self._turn.now_ms, due_ms=due_ms)
+        self.is_fruitful = True
+        sleep = Sleep(step_id=op.id, name=op.label, started_ms=self.turn.now_ms, due_ms=due_ms)
         run.state.sleeps.append(sleep)
-        self._turn.put_history(
+        self.turn.put_history(
             run, HistoryKind.SLEEP_STARTED, op.id, 0, b"%d" % due_ms, name=op.label
         )
-        self._turn.owner.timers.push(run, sleep)
+        self.turn.owner.timers.push(run, sleep)
 
     def request_discovery(self) -> None:
         """Call the function again."""
-        self._turn.discover(self._run, self._job.current)
+        self.turn.discover(self.run, self._job.current)
 
     def complete_run(self, output: bytes) -> None:
         """The function returned."""
-        if not self._run.status.is_over:
-            self._turn.end_run(self._run, RunStatus.COMPLETED, output)
+        if not self.run.status.is_over:
+            self.turn.end_run(self.run, RunStatus.COMPLETED, output)
 
     def fail_run(self, *, name: str, message: str) -> None:
         """The run cannot go on."""
-        if not self._run.status.is_over:
-            self._turn.fail_run(self._run, failure(name, message))
+        if not self.run.status.is_over:
+            self.turn.fail_run(self.run, failure(name, message))
 
     # --- the kinds of outcome ---
 
@@ -155,16 +169,16 @@ class Report:
         return self._job.step_id != UNTARGETED_STEP
 
     def _raised(self, outcome: Raised) -> None:
-        run, job = self._run, self._job
+        run, job = self.run, self._job
         if outcome.fatal or outcome.no_retry or self.is_last_attempt:
-            self._turn.remove_job(run, job)
-            self._turn.fail_run(run, outcome.error)
+            self.turn.remove_job(run, job)
+            self.turn.fail_run(run, outcome.error)
             return
         self._retry_at_ms = outcome.retry_at_ms
         self._retry(outcome.error, None)
 
     def _retry(self, error: bytes, op: Op | None) -> None:
-        turn, run, job = self._turn, self._run, self._job
+        turn, run, job = self.turn, self.run, self._job
         self._put_failure(error, op)
         if not self._is_aimed:
             # A step of the same report may have queued the next call: this one takes its place.
@@ -180,12 +194,12 @@ class Report:
         # A failure belongs to the step that the call met, if it met one, else to the call.
         job = self._job
         step_id, name = (job.step_id, None) if op is None else (op.id, op.label)
-        self._turn.put_history(
-            self._run, HistoryKind.ATTEMPT_FAILED, step_id, job.attempt, error, name=name
+        self.turn.put_history(
+            self.run, HistoryKind.ATTEMPT_FAILED, step_id, job.attempt, error, name=name
         )
 
     def _ops(self, outcome: Ops) -> None:
-        turn, run, job = self._turn, self._run, self._job
+        turn, run, job = self.turn, self.run, self._job
         state = run.state
         self.no_retry = outcome.no_retry
         self._retry_at_ms = outcome.retry_at_ms
@@ -219,7 +233,7 @@ class Report:
 
     def _carry_on(self, again: bool) -> None:
         """See to it that the run goes on, and that it gets somewhere."""
-        turn, run, job = self._turn, self._run, self._job
+        turn, run, job = self.turn, self.run, self._job
         state = run.state
         if self._retried:
             turn.carry_on(run, job.current)
@@ -232,7 +246,7 @@ class Report:
             # again what it wants.
             state.pending.pop(job.step_id, None)
             again = True
-        if not self._fruitful:
+        if not self.is_fruitful:
             state.fruitless += 1
             if state.fruitless > FRUITLESS_MAX:
                 self.fail_run(
@@ -249,7 +263,10 @@ class Report:
 
 
 def _is_race(op: Op) -> bool:
-    """Whether the function goes on as soon as this step is done (`opts.parallelMode`)."""
+    """Whether the function goes on as soon as this step is done (`opts.parallelMode`).
+
+    The word is taken in any letter case: Go's SDK says `Race`.
+    """
     opts = bytes(op.opts)
     if b"parallelMode" not in opts:
         return False
@@ -257,4 +274,4 @@ def _is_race(op: Op) -> bool:
         mode = _MODE.decode(opts)
     except msgspec.DecodeError:
         return False
-    return mode is not None and mode.parallel_mode == "race"
+    return mode is not None and (mode.parallel_mode or "").lower() == "race"

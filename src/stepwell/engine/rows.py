@@ -37,6 +37,12 @@ class StepKind(IntEnum):
     FAILED = 2  # {"error": X}
     SLEEP = 3  # null
     LEGACY = 4  # the bare stored value (op `Step`)
+    EVENT = 5  # the event that was waited for, bare; null if none came in time
+    SIGNAL = 6  # {"data": X}
+    SIGNAL_TIMEOUT = 7  # null
+    INVOKE = 8  # {"data": X}, the result of the function that was invoked
+    FETCH = 9  # {"data": X}, what an address answered
+    INFER = 10  # {"data": X}, what a provider of AI answered
 
 
 class HistoryKind(IntEnum):
@@ -46,6 +52,14 @@ class HistoryKind(IntEnum):
     CALL_LOST = 2  # the worker went away; the job is queued again
     STEP_PLANNED = 3  # a parallel step was put in the queue
     SLEEP_STARTED = 4  # payload: the due time as a JSON integer
+    WAIT_STARTED = 5  # payload: {"event", "if"?, "until"}
+    SIGNAL_WAIT_STARTED = 6  # payload: {"signal", "until"}
+    INVOKE_STARTED = 7  # payload: {"function", "event", "run"?, "until"}
+    FETCH_STARTED = 8  # payload: the op's options; the server makes the request
+    DEFERRED = 9  # payload: {"fn_slug", "input"}; starts when the run is over
+    DEFER_WITHDRAWN = 10
+    CANCELLED = 11  # payload: {"reason", "event"?}
+    INFER_STARTED = 12  # as FETCH_STARTED, of a provider of AI
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -156,6 +170,79 @@ class PutDedup(Row, frozen=True, kw_only=True, tag=True, gc=False):
     expires_at_ms: int
 
 
+class SetEventRuns(Row, frozen=True, kw_only=True, tag=True, gc=False):
+    """The runs that an event started after all: its triggers could only be asked later."""
+
+    event_id: EventId
+    runs: tuple[RunId, ...]
+
+
+class WatchKind(IntEnum):
+    """What a run watches for. The numbers are stored."""
+
+    EVENT = 1  # to go on, or to be cancelled
+    SIGNAL = 2
+
+
+class PutWatch(Row, frozen=True, kw_only=True, tag=True, gc=False):
+    """Lets an event or a signal find the run that waits for it, or is to be cancelled by it.
+
+    Attributes:
+        subject: The event's name, or the signal.
+        path: Where the event must have `value`, as a JSON array; empty if anywhere will do.
+        value: As `stepwell.expressions.index_value` writes it.
+        watch_id: A ULID: what came before it was made does not count.
+    """
+
+    kind: WatchKind
+    subject: str
+    path: str
+    value: bytes
+    watch_id: bytes
+    run_id: RunId
+
+
+class DeleteWatch(Row, frozen=True, kw_only=True, tag=True, gc=False):
+    """The run does not watch for that any more. One that is not there is ignored."""
+
+    kind: WatchKind
+    subject: str
+    path: str
+    value: bytes
+    watch_id: bytes
+
+
+class PutErrand(Row, frozen=True, kw_only=True, tag=True, gc=False):
+    """Insert or replace something that a later turn has still to do, since it needs other rows.
+
+    `errand_id` is a ULID: errands are done in its order. `body` is the engine's own.
+    """
+
+    errand_id: bytes
+    body: bytes
+
+
+class DeleteErrand(Row, frozen=True, kw_only=True, tag=True, gc=False):
+    """It is done."""
+
+    errand_id: bytes
+
+
+class PutSchedule(Row, frozen=True, kw_only=True, tag=True, gc=False):
+    """Insert or replace a function's schedule: `last_ms` is the instant that fired last."""
+
+    function_no: int
+    cron: str
+    last_ms: int
+
+
+class DeleteSchedule(Row, frozen=True, kw_only=True, tag=True, gc=False):
+    """The function has this schedule no more."""
+
+    function_no: int
+    cron: str
+
+
 class PutApp(Row, frozen=True, kw_only=True, tag=True, gc=False):
     """Insert or replace an app."""
 
@@ -166,7 +253,7 @@ class PutApp(Row, frozen=True, kw_only=True, tag=True, gc=False):
     framework: str
     app_version: str
     checksum: str
-    method: str  # "connect" or "serve"
+    method: str  # "connect", "serve" or "removed"
     synced_at_ms: int
 
 
@@ -205,6 +292,13 @@ Write = (
     | PutStep
     | PutHistory
     | PutDedup
+    | SetEventRuns
+    | PutWatch
+    | DeleteWatch
+    | PutErrand
+    | DeleteErrand
+    | PutSchedule
+    | DeleteSchedule
     | PutApp
     | PutFunction
     | PutQuarantine

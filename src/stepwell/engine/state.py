@@ -7,16 +7,19 @@ is rewritten with every change of the run, so it is small. Fields are only ever 
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import TYPE_CHECKING
+from itertools import chain
+from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
 
 from stepwell.engine.rows import PutLive, RunStatus
-from stepwell.wire.ids import UNTARGETED_STEP, RequestId
+from stepwell.wire.ids import UNTARGETED_STEP, RequestId, RunId
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from stepwell.engine.rows import RunImage
-    from stepwell.wire.ids import EventId, RunId
+    from stepwell.wire.ids import EventId
 
 
 class Phase(IntEnum):
@@ -42,6 +45,8 @@ class Job(msgspec.Struct, array_like=True, eq=False):
         instance_id: While leased: the worker that has it, whose slot it takes.
         sent_ms: When it was dispatched last.
         current: 1 + the index of the step that led to it, 0 for none.
+        request_seq: Of a request that the server itself makes for the step: the history row that
+            tells what it is. -1 for a call of the SDK.
     """
 
     no: int
@@ -55,6 +60,7 @@ class Job(msgspec.Struct, array_like=True, eq=False):
     request_id: RequestId | None = None
     instance_id: str = ""
     sent_ms: int = 0
+    request_seq: int = -1
 
 
 class Sleep(msgspec.Struct, array_like=True, eq=False):
@@ -64,6 +70,62 @@ class Sleep(msgspec.Struct, array_like=True, eq=False):
     name: str
     started_ms: int
     due_ms: int
+
+
+class WaitKind(IntEnum):
+    """What a run waits for. The numbers are stored."""
+
+    EVENT = 1
+    SIGNAL = 2
+    INVOKE = 3
+
+
+class Wait(msgspec.Struct, array_like=True, eq=False):
+    """A step that waits for something to happen, or for the time when that is given up.
+
+    Attributes:
+        subject: The event's name, the signal, or the function that was invoked.
+        watch_id: Its row among the watches, with the next two; also tells when it was made.
+        path: Where the event must have `value`; empty for none such.
+        expression: What must hold of the event, None for nothing.
+    """
+
+    step_id: str
+    name: str
+    started_ms: int
+    due_ms: int
+    kind: WaitKind
+    subject: str
+    watch_id: bytes
+    path: str = ""
+    value: bytes = b""
+    expression: str | None = None
+
+
+class CancelOn(msgspec.Struct, array_like=True, eq=False):
+    """An event that cancels the run, if it comes before `until_ms`. The rest is as in `Wait`."""
+
+    event: str
+    watch_id: bytes
+    until_ms: int
+    path: str = ""
+    value: bytes = b""
+    expression: str | None = None
+
+
+class Deadline(msgspec.Struct, array_like=True, eq=False):
+    """When a run is cancelled because it has not begun, or not ended."""
+
+    finish: bool
+    due_ms: int
+
+
+class Defer(msgspec.Struct, array_like=True, eq=False):
+    """A function that starts when this run is over; `seq` is the history row with its input."""
+
+    function_slug: str
+    seq: int
+    bytes: int
 
 
 class RunState(msgspec.Struct, array_like=True, eq=False):
@@ -78,6 +140,8 @@ class RunState(msgspec.Struct, array_like=True, eq=False):
         next_job_no: Number of the next job.
         pending: Parallel steps that have no outcome yet; true for those that do not wait for
             the others.
+        parent: The run that invoked this one, and its step.
+        defers: By the id of the step that deferred.
     """
 
     version: int = -1
@@ -89,7 +153,20 @@ class RunState(msgspec.Struct, array_like=True, eq=False):
     pending: dict[str, bool] = {}
     jobs: list[Job] = []
     sleeps: list[Sleep] = []
+    waits: list[Wait] = []
+    cancels: list[CancelOn] = []
+    deadlines: list[Deadline] = []
+    parent: tuple[RunId, str] | None = None
+    defers: dict[str, Defer] = {}
 
+    def times(self) -> Iterable[Timed]:
+        """What waits for a time and is no job."""
+        if not (self.waits or self.deadlines):
+            return self.sleeps
+        return chain(self.sleeps, self.waits, self.deadlines)
+
+
+Timed: TypeAlias = Sleep | Wait | Deadline
 
 _encode = msgspec.msgpack.Encoder().encode
 decode_state = msgspec.msgpack.Decoder(RunState).decode
@@ -167,9 +244,9 @@ class Run:
                 due_ms = 0 if job.phase is Phase.LEASED else job.due_ms
                 if wake_at_ms is None or due_ms < wake_at_ms:
                     wake_at_ms = due_ms
-        for sleep in state.sleeps:
-            if wake_at_ms is None or sleep.due_ms < wake_at_ms:
-                wake_at_ms = sleep.due_ms
+        for timed in state.times():
+            if wake_at_ms is None or timed.due_ms < wake_at_ms:
+                wake_at_ms = timed.due_ms
         assert queued or wake_at_ms is not None, "a live run has a job or a wait"
         return PutLive(
             run_id=self.run_id,
@@ -184,7 +261,7 @@ class Run:
         return all(
             job.phase is Phase.QUEUED or (job.phase is Phase.WAITING and job.due_ms > horizon_ms)
             for job in self.state.jobs
-        ) and all(sleep.due_ms > horizon_ms for sleep in self.state.sleeps)
+        ) and all(timed.due_ms > horizon_ms for timed in self.state.times())
 
     def is_idle_until(self) -> int | None:
         """If nothing but times is waited for: the first of them; None for a run that is busy."""
@@ -194,7 +271,7 @@ class Run:
                 return None
             if first is None or job.due_ms < first:
                 first = job.due_ms
-        for sleep in self.state.sleeps:
-            if first is None or sleep.due_ms < first:
-                first = sleep.due_ms
+        for timed in self.state.times():
+            if first is None or timed.due_ms < first:
+                first = timed.due_ms
         return first

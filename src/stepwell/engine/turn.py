@@ -10,35 +10,35 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
-from stepwell.engine.effects import Dispatch, RunEnded
+from stepwell.engine.effects import Dispatch, Request, RunEnded, Withdraw
+from stepwell.engine.ending import put_ending
 from stepwell.engine.retry import retry_delay_ms
 from stepwell.engine.rows import (
     DeleteLive,
+    DeleteWatch,
     HistoryKind,
-    PutDedup,
-    PutEvent,
     PutHistory,
     PutRun,
     PutStep,
+    PutWatch,
     RunStatus,
     StepKind,
     UpdateRun,
+    WatchKind,
 )
-from stepwell.engine.state import Job, Phase, Run, RunState
-from stepwell.wire.ids import UNTARGETED_STEP, EventId, RequestId, RunId, ulid_text
-from stepwell.wire.lifecycle import FAILED_EVENT, FINISHED_EVENT
+from stepwell.engine.state import Deadline, Job, Phase, Run, Sleep, Wait, WaitKind
+from stepwell.wire.ids import UNTARGETED_STEP, RequestId, RunId
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any
-
-    from stepwell.engine.catalog import Catalog, FunctionEntry
+    from stepwell.engine.catalog import Catalog
     from stepwell.engine.effects import Order
+    from stepwell.engine.errands import Errand, Errands
     from stepwell.engine.leases import Leases
     from stepwell.engine.queue.backlog import Backlog
     from stepwell.engine.queue.timers import Timers
     from stepwell.engine.rows import Write
-    from stepwell.engine.state import Sleep
+    from stepwell.engine.schedules import Schedules
+    from stepwell.engine.watches import Watches
     from stepwell.engine.workers import Connection, Workers
     from stepwell.wire.ids import IdSource
 
@@ -48,10 +48,8 @@ USE_API_BYTES = 4 * 2**20 - 1024
 LOSSES_PER_ATTEMPT = 3
 """Losing the worker so often in a row uses up an attempt: the step may be what kills it."""
 
-DEDUP_MS = 24 * 3_600_000
-"""A function starts once for a producer's event id in this time."""
-
-_QUIET_TRIGGERS = frozenset({FINISHED_EVENT, FAILED_EVENT})
+SERVER_CONNECTION = "server"
+"""Has the requests that the server makes itself, as a worker's connection has calls."""
 
 
 class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,6 +79,9 @@ class Owner(Protocol):
     timers: Timers
     leases: Leases
     workers: Workers
+    watches: Watches
+    errands: Errands
+    schedules: Schedules
     at_work: RunId | None
 
 
@@ -94,63 +95,33 @@ class Turn:
         self.effects: list[Order] = []
         self._changed: dict[RunId, Run] = {}
         self._begun: dict[RunId, RunStatus] = {}  # status on disk of runs that began this turn
-        self._started: dict[tuple[int, str], RunId] = {}
+        self._looked_at: list[Run] = []
+        self.started: dict[tuple[int, str], RunId] = {}
+        """Runs by function and the producer's event id, of this turn."""
+        self.signals: dict[str, tuple[Run, Wait]] = {}
+        """Who began to wait for a signal in this turn, and waits still."""
+        self.replaced: set[bytes] = set()
+        """Watches for signals whose place another one took in this turn."""
 
-    # --- runs begin ---
+    # --- rows that memory follows ---
 
-    def receive_event(
-        self,
-        row: PutEvent,
-        *,
-        data: Callable[[], Any],
-        dedup_key: str | None,
-        started: Callable[[int, str], bool],
+    def put_watch(self, row: PutWatch) -> None:
+        """Let an event or a signal find the run."""
+        self.writes.append(row)
+        self.owner.watches.note(row)
+
+    def delete_watch(
+        self, kind: WatchKind, subject: str, path: str, value: bytes, watch_id: bytes
     ) -> None:
-        """Store an event and start the runs that it triggers.
+        """The run does not watch for that any more."""
+        row = DeleteWatch(kind=kind, subject=subject, path=path, value=value, watch_id=watch_id)
+        self.writes.append(row)
+        self.owner.watches.note(row)
 
-        Args:
-            row: The event's row, without `runs`.
-            data: Gives its decoded data, for expressions.
-            dedup_key: The producer's id: a function starts once for it in 24 hours.
-            started: Whether an earlier turn did so.
-        """
-        run_ids: list[RunId] = []
-        for entry in self.owner.catalog.started_by(row.name, data):
-            if dedup_key is not None:
-                key = (entry.no, dedup_key)
-                if key in self._started or started(*key):
-                    continue
-            run = self._new_run(entry, row)
-            run_ids.append(run.run_id)
-            if dedup_key is not None:
-                self._started[entry.no, dedup_key] = run.run_id
-                self.writes.append(
-                    PutDedup(
-                        function_no=entry.no,
-                        key=dedup_key,
-                        run_id=run.run_id,
-                        expires_at_ms=self.now_ms + DEDUP_MS,
-                    )
-                )
-        self.writes.append(msgspec.structs.replace(row, runs=tuple(run_ids)) if run_ids else row)
-
-    def _new_run(self, entry: FunctionEntry, event: PutEvent) -> Run:
-        run = Run(
-            run_id=RunId(self.owner.ids.ulid(self.now_ms)),
-            function_no=entry.no,
-            event_id=event.event_id,
-            status=RunStatus.SCHEDULED,
-            started_at_ms=None,
-            state=RunState(quiet=event.name in _QUIET_TRIGGERS),
-            stored=False,
-        )
-        self.change(run)
-        admitted = self.owner.backlog.admits(run)
-        job = self._new_job(run, UNTARGETED_STEP, 0)
-        if admitted:
-            self.owner.runs[run.run_id] = run
-            self.owner.backlog.push(run, job)
-        return run
+    def put_errand(self, errand: Errand) -> None:
+        """Leave something for the next turn."""
+        errand_id = self.owner.ids.ulid(self.now_ms)
+        self.writes.append(self.owner.errands.put(errand_id, errand))
 
     # --- jobs ---
 
@@ -160,11 +131,12 @@ class Turn:
 
     def add_job(self, run: Run, step_id: str, current: int) -> Job:
         """Queue a call."""
-        job = self._new_job(run, step_id, current)
+        job = self.new_job(run, step_id, current)
         self.owner.backlog.push(run, job)
         return job
 
-    def _new_job(self, run: Run, step_id: str, current: int) -> Job:
+    def new_job(self, run: Run, step_id: str, current: int) -> Job:
+        """A call that is not queued yet."""
         job = Job(no=run.state.next_job_no, step_id=step_id, current=current)
         run.state.next_job_no += 1
         run.state.jobs.append(job)
@@ -201,10 +173,7 @@ class Turn:
         lease = owner.leases.grant(run, job, connection.connection_id, self.now_ms)
         owner.workers.take(job.instance_id)
         if run.status is RunStatus.SCHEDULED:
-            if run.stored:
-                self._begun[run.run_id] = run.status
-            run.status = RunStatus.RUNNING
-            run.started_at_ms = self.now_ms
+            self._begin_run(run, entry.config.finish_timeout_ms)
         self.change(run)
         state = run.state
         self.effects.append(
@@ -225,6 +194,39 @@ class Turn:
                 plan_only=state.plan_only,
                 version=state.version,
                 use_api=run.state_bytes > USE_API_BYTES,
+                defers=tuple(state.defers) if state.defers else (),
+            )
+        )
+
+    def _begin_run(self, run: Run, finish_timeout_ms: int | None) -> None:
+        if run.stored:
+            self._begun[run.run_id] = run.status
+        run.status = RunStatus.RUNNING
+        run.started_at_ms = self.now_ms
+        run.state.deadlines = []
+        if finish_timeout_ms is not None:
+            deadline = Deadline(finish=True, due_ms=self.now_ms + finish_timeout_ms)
+            run.state.deadlines.append(deadline)
+            self.owner.timers.push(run, deadline)
+
+    def request(self, run: Run, job: Job) -> None:
+        """Have the server make a request for a step, as its own worker."""
+        assert job.request_seq >= 0, "the row that tells the request"
+        job.phase = Phase.LEASED
+        job.request_id = RequestId(self.owner.ids.ulid(self.now_ms))
+        job.instance_id = SERVER_CONNECTION
+        job.generation += 1
+        job.sent_ms = self.now_ms
+        self.owner.workers.take(SERVER_CONNECTION)
+        self.owner.leases.grant(run, job, SERVER_CONNECTION, self.now_ms).acked = True
+        self.change(run)
+        self.effects.append(
+            Request(
+                request_id=job.request_id,
+                run_id=run.run_id,
+                step_id=job.step_id,
+                seq=job.request_seq,
+                attempt=job.attempt,
             )
         )
 
@@ -232,6 +234,9 @@ class Turn:
         """Queue a call again as it is; it gets a new fence when it is sent."""
         if job.phase is Phase.LEASED:
             self.release(job)
+        if job.request_seq >= 0:
+            self.request(run, job)
+            return
         job.phase = Phase.QUEUED
         self.owner.backlog.push(run, job)
         self.change(run)
@@ -306,20 +311,29 @@ class Turn:
         return position
 
     def finish_step(self, run: Run, step_id: str, position: int) -> None:
-        """A step has its outcome: withdraw what else would run it, and call the function again
+        """A step has its outcome: nothing else need bring one, and the function is called again
         unless parallel steps are still to come."""
         state = run.state
-        if step_id != UNTARGETED_STEP:  # an SDK may call a step so; those jobs are not aimed at it
-            for job in state.jobs:
-                if job.step_id == step_id:
-                    self.remove_job(run, job)
-        state.sleeps = [sleep for sleep in state.sleeps if sleep.step_id != step_id]
+        self.stop_seeking(run, step_id)
         alone = state.pending.pop(step_id, False) or state.version == 1
         if state.pending and not alone:
             return
         if not state.pending and state.version != 1:
             state.plan_only = False
         self.discover(run, position + 1)
+
+    def stop_seeking(self, run: Run, step_id: str, *, but: Job | None = None) -> None:
+        """A step has its outcome: withdraw what else would bring one, but for this call."""
+        state = run.state
+        if step_id != UNTARGETED_STEP:  # an SDK may call a step so; those jobs are not aimed at it
+            for job in state.jobs:
+                if job.step_id == step_id and job is not but:
+                    self.remove_job(run, job)
+        if state.sleeps:
+            state.sleeps = [sleep for sleep in state.sleeps if sleep.step_id != step_id]
+        if state.waits:
+            for wait in [wait for wait in state.waits if wait.step_id == step_id]:
+                self.end_wait(run, wait)
 
     def discover(self, run: Run, current: int) -> None:
         """Call the function again; one call is enough for all that finished before it is sent."""
@@ -338,7 +352,7 @@ class Turn:
     def carry_on(self, run: Run, current: int) -> None:
         """Call the function again if nothing else would bring the run on."""
         state = run.state
-        if state.jobs or state.sleeps:
+        if state.jobs or state.sleeps or state.waits:
             return
         # What is pending has neither a call nor a wait, so its outcome will never come.
         state.pending.clear()
@@ -346,18 +360,29 @@ class Turn:
             state.plan_only = False
         self.discover(run, current)
 
-    def wake_sleep(self, run: Run, sleep: Sleep) -> None:
-        """A sleep is over."""
+    def end_wait(self, run: Run, wait: Wait) -> None:
+        """The run waits for this no more, whatever came of it."""
+        run.state.waits = [other for other in run.state.waits if other is not wait]
+        if wait.kind is not WaitKind.INVOKE:
+            kind = WatchKind.SIGNAL if wait.kind is WaitKind.SIGNAL else WatchKind.EVENT
+            if self.signals.get(wait.subject) == (run, wait):
+                del self.signals[wait.subject]
+            self.delete_watch(kind, wait.subject, wait.path, wait.value, wait.watch_id)
+
+    def finish_waiting_step(
+        self, run: Run, timed: Sleep | Wait, kind: StepKind, data: bytes
+    ) -> None:
+        """What a step waited for has come, or will not come any more."""
         position = self.put_step(
             run,
-            step_id=sleep.step_id,
-            kind=StepKind.SLEEP,
-            name=sleep.name,
-            data=b"null",
+            step_id=timed.step_id,
+            kind=kind,
+            name=timed.name,
+            data=data,
             attempt=0,
-            started_at_ms=sleep.started_ms,
+            started_at_ms=timed.started_ms,
         )
-        self.finish_step(run, sleep.step_id, position)
+        self.finish_step(run, timed.step_id, position)
         self.carry_on(run, position + 1)
         self.enforce_limits(run)
 
@@ -417,10 +442,18 @@ class Turn:
     def end_run(self, run: Run, status: RunStatus, output: bytes | None) -> None:
         """The run is over. Its lifecycle events are stored, and may start others."""
         owner = self.owner
-        for job in list(run.state.jobs):
+        state = run.state
+        for job in list(state.jobs):
+            if job.phase is Phase.LEASED and status is RunStatus.CANCELLED:
+                self._withdraw(job)
             self.remove_job(run, job)
-        run.state.sleeps = []
-        run.state.pending = {}
+        for wait in list(state.waits):
+            self.end_wait(run, wait)
+        for cancel in state.cancels:
+            self.delete_watch(
+                WatchKind.EVENT, cancel.event, cancel.path, cancel.value, cancel.watch_id
+            )
+        state.sleeps, state.cancels, state.deadlines, state.pending = [], [], [], {}
         run.status = status
         if run.started_at_ms is None:
             run.started_at_ms = self.now_ms
@@ -441,30 +474,22 @@ class Turn:
         if run.stored:
             self.writes.append(DeleteLive(run_id=run.run_id))
         self.effects.append(RunEnded(run_id=run.run_id))
-        if not run.state.quiet:
-            self._put_lifecycle(run, FINISHED_EVENT, None)
-            if status is RunStatus.FAILED:
-                self._put_lifecycle(run, FAILED_EVENT, ulid_text(run.run_id))
+        put_ending(self, run)
 
-    def _put_lifecycle(self, run: Run, name: str, external_id: str | None) -> None:
-        entry = self.owner.catalog.by_no(run.function_no)
-        assert entry is not None, "functions are archived, never deleted"
-        self.receive_event(
-            PutEvent(
-                event_id=EventId(self.owner.ids.ulid(self.now_ms)),
-                name=name,
-                ts_ms=self.now_ms,
-                data=b"",
-                external_id=external_id,
-                source_run=run.run_id,
-            ),
-            # What a trigger may ask of a lifecycle event: which function it was.
-            data=lambda: {"function_id": entry.slug, "run_id": ulid_text(run.run_id)},
-            dedup_key=None,
-            started=lambda _no, _key: False,
-        )
+    def _withdraw(self, job: Job) -> None:
+        assert job.request_id is not None, "a leased job has its fence"
+        lease = self.owner.leases.get(job.request_id)
+        if lease is not None and lease.connection_id is not None:
+            self.effects.append(
+                Withdraw(connection_id=lease.connection_id, request_id=job.request_id)
+            )
 
     # --- the end of the turn ---
+
+    def looked_at(self, run: Run) -> None:
+        """A run was loaded for an input. At the end of the turn, when no other input needs it any
+        more, it leaves memory again if it waits beyond the horizon."""
+        self._looked_at.append(run)
 
     def settle(self) -> None:
         """Write each changed run once, and let go of those that wait beyond the horizon."""
@@ -480,6 +505,7 @@ class Turn:
                     UpdateRun(run_id=run.run_id, status=run.status, started_at_ms=run.started_at_ms)
                 )
             self.writes.append(run.live_row())
+        for run in (*self._changed.values(), *self._looked_at):
             until_ms = run.is_idle_until()
             if until_ms is not None and until_ms > horizon_ms:
                 owner.runs.pop(run.run_id, None)

@@ -6,16 +6,19 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from stepwell.engine.state import Phase, decode_state
+from stepwell.engine.state import Phase, Sleep, WaitKind, decode_state
 
 if TYPE_CHECKING:
     from stepwell.engine.leases import Leases
+    from stepwell.engine.state import Wait
 
 
 class Waiting(msgspec.Struct, frozen=True, kw_only=True):
     """What a run waits for. `until_ms` is when that ends by itself, None if it does not."""
 
-    reason: Literal["no_worker", "no_capacity", "retry", "sleep", "worker_lost"]
+    reason: Literal[
+        "no_worker", "no_capacity", "retry", "sleep", "event", "signal", "invoke", "worker_lost"
+    ]
     until_ms: int | None
     text: str
 
@@ -53,11 +56,28 @@ def waiting_for(state: bytes, *, slug: str, is_served: bool, leases: Leases) -> 
             text=f"every worker that has {slug} has as many calls as it takes",
         )
     retries = [(job.due_ms, job.attempt) for job in run.jobs if job.phase is Phase.WAITING]
-    sleeps = [(sleep.due_ms, sleep.name) for sleep in run.sleeps]
-    if retries and (not sleeps or min(retries)[0] <= min(sleeps)[0]):
+    timed: list[Sleep | Wait] = [*run.sleeps, *run.waits]
+    first = min(timed, key=_due_ms, default=None)
+    if retries and (first is None or min(retries)[0] <= first.due_ms):
         due_ms, attempt = min(retries)
         return Waiting(reason="retry", until_ms=due_ms, text=f"attempt {attempt} comes next")
-    if sleeps:
-        due_ms, name = min(sleeps)
-        return Waiting(reason="sleep", until_ms=due_ms, text=f"it sleeps in {name}")
-    return None
+    return None if first is None else _told(first)
+
+
+def _due_ms(timed: Sleep | Wait) -> int:
+    return timed.due_ms
+
+
+def _told(timed: Sleep | Wait) -> Waiting:
+    if isinstance(timed, Sleep):
+        return Waiting(reason="sleep", until_ms=timed.due_ms, text=f"it sleeps in {timed.name}")
+    match timed.kind:
+        case WaitKind.EVENT:
+            text = f"it waits for the event {timed.subject} in {timed.name}"
+            return Waiting(reason="event", until_ms=timed.due_ms, text=text)
+        case WaitKind.SIGNAL:
+            text = f"it waits for the signal {timed.subject} in {timed.name}"
+            return Waiting(reason="signal", until_ms=timed.due_ms, text=text)
+        case WaitKind.INVOKE:
+            text = f"it waits for a run of {timed.subject} in {timed.name}"
+            return Waiting(reason="invoke", until_ms=timed.due_ms, text=text)

@@ -7,6 +7,7 @@ import logging
 import socket
 from contextlib import AsyncExitStack, contextmanager
 from functools import partial
+from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
 import uvicorn
@@ -16,10 +17,15 @@ from stepwell.errors import ConfigError
 from stepwell.server.api.app import build_api
 from stepwell.server.api.connect import endpoint_for
 from stepwell.server.api.event_http import EventHttp
+from stepwell.server.app_book import AppBook
+from stepwell.server.apps.served import ServedApps
 from stepwell.server.clock import SystemClock
+from stepwell.server.dispatch.step_requests import StepRequests
 from stepwell.server.gateway import Gateway
 from stepwell.server.ids import SystemIds
+from stepwell.server.outbound import OutboundClient, for_functions
 from stepwell.server.runtime import Runtime
+from stepwell.server.sdk_policy import SdkPolicy
 from stepwell.server.secret_file import load_or_create_secret
 from stepwell.server.workers import WorkerBook
 from stepwell.store.committer import Committer
@@ -66,6 +72,7 @@ class Server:
         self.gateway_url = ""
         self._stack = AsyncExitStack()
         self._gateway: Gateway | None = None
+        self._served: ServedApps | None = None
         self._http: _Http | None = None
         self._draining = False
 
@@ -84,14 +91,15 @@ class Server:
         await self._stack.__aexit__(kind, error, trace)
 
     async def stop(self, *, drain: bool = True) -> None:
-        """Let workers move away while the API goes on; returns when the last one has left.
+        """Let workers leave and apps answer while the API goes on; returns when all have.
 
         Leaving the context then closes the ports and the data.
         """
         self._draining = True
-        if drain and self._gateway is not None:
+        if drain and self._gateway is not None and self._served is not None:
             self._gateway.begin_drain()
-            await self._gateway.drained()
+            self._served.begin_drain()
+            await asyncio.gather(self._gateway.drained(), self._served.drained())
 
     async def _open(self, stack: AsyncExitStack) -> None:
         settings = self.settings
@@ -100,6 +108,7 @@ class Server:
         data_dir = None if settings.in_memory else settings.data_dir
         loop = asyncio.get_running_loop()
         store = self._open_store(settings)
+        apps = AppBook()
         runtime = Runtime(
             store=store,
             committer=self._make_committer(store, loop),
@@ -111,9 +120,23 @@ class Server:
             ids=SystemIds(),
             clock=SystemClock(),
             loop=loop,
+            admit=SdkPolicy(settings).admit,
+            app_book=apps,
         )
         stack.push_async_callback(runtime.close)
         runtime.start()
+        await stack.enter_async_context(
+            StepRequests(
+                runtime,
+                OutboundClient(
+                    for_functions(
+                        is_dev=settings.mode == "dev",
+                        ranges=map(ip_network, settings.outbound_ranges),
+                    )
+                ),
+                renew_s=settings.connect_lease_ms / 3_000,
+            )
+        )
         book = WorkerBook()
         gateway = Gateway(
             runtime=runtime,
@@ -132,6 +155,7 @@ class Server:
             runtime=runtime,
             settings=settings,
             book=book,
+            app_book=apps,
             gateway_url=lambda host: (
                 settings.connect_public_url
                 or endpoint_for(host, gateway_port=gateway_port, address=settings.host)
@@ -156,6 +180,14 @@ class Server:
             )
         )
         await stack.enter_async_context(_Serving(self._http, api_socket))
+        self._served = await stack.enter_async_context(
+            ServedApps(
+                runtime=runtime,
+                settings=settings,
+                book=apps,
+                own_ports=(api_port, gateway_port),
+            )
+        )
 
     async def _listen(self, gateway: Gateway) -> int:
         """The asked port or, when none was asked for, the next free one."""

@@ -12,13 +12,10 @@ from stepwell.engine.rows import RunStatus
 from stepwell.errors import StoreError
 from stepwell.wire.events import event_object
 from stepwell.wire.ids import ulid_text
-from stepwell.wire.lifecycle import error_object, finished_data
+from stepwell.wire.lifecycle import FAILED_CALL, error_object, finished_data
 
 if TYPE_CHECKING:
     from stepwell.store.interface import EventRecord, Reader
-
-# What the reference says of a failed call whose reply carried an error, over Connect too.
-FAILED_CALL = "invalid status code: 500"
 
 _STATUS_TEXT = {
     RunStatus.COMPLETED: "Completed",

@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING
 from stepwell.wire.ids import RunId
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from stepwell.engine.partition import Partition
+    from stepwell.engine.rows import PutErrand
     from stepwell.store.interface import Store
 
 PAGE_RUNS = 1_000
@@ -22,6 +25,11 @@ def load_partition(store: Store, partition: Partition, now_ms: int) -> None:
     """Fill an empty partition: apps and functions, calls that are out, what is due soon."""
     apps, functions = store.load_catalog()
     partition.load_catalog(apps, functions, store.queued_functions())
+    partition.load_rest(
+        watched=store.load_watched(),
+        errands=_all_errands(store),
+        schedules=store.load_schedules(),
+    )
     # Calls that are out have the time 0. All of them are needed, or their workers' replies would
     # be refused.
     after: tuple[int, RunId] | None = None
@@ -32,6 +40,13 @@ def load_partition(store: Store, partition: Partition, now_ms: int) -> None:
             break
         after = (0, page[-1].run_id)
     load_wanted(store, partition, now_ms)
+
+
+def _all_errands(store: Store) -> Iterator[PutErrand]:
+    after = b""
+    while page := store.scan_errands(after=after, limit=PAGE_RUNS):
+        yield from page
+        after = page[-1].errand_id
 
 
 def load_wanted(store: Store, partition: Partition, now_ms: int) -> None:

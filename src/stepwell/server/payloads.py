@@ -108,11 +108,11 @@ class Payloads:
 def memo(kind: StepKind, data: bytes) -> bytes:
     """A finished step as the SDK gets it. Source: docs/reference/wire/calls.md, "memos"."""
     match kind:
-        case StepKind.RUN:
+        case StepKind.RUN | StepKind.SIGNAL | StepKind.INVOKE | StepKind.FETCH | StepKind.INFER:
             return b'{"data":' + (data or b"null") + b"}"
         case StepKind.FAILED:
             return b'{"error":' + data + b"}"
-        case StepKind.SLEEP:
+        case StepKind.SLEEP | StepKind.SIGNAL_TIMEOUT:
             return b"null"
-        case StepKind.LEGACY:
+        case StepKind.LEGACY | StepKind.EVENT:
             return data or b"null"

@@ -11,14 +11,42 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from stepwell.engine.catalog import Catalog, FunctionEntry
-from stepwell.engine.effects import AppRegistered, EventsAccepted, ReportTaken
-from stepwell.engine.inputs import AppSynced, CallReported, WorkerDetached, WorkerGone
+from stepwell.engine.catalog import Catalog, FunctionEntry, check_registration
+from stepwell.engine.effects import (
+    AppGone,
+    AppRegistered,
+    CancelTaken,
+    CheckpointTaken,
+    EventsAccepted,
+    FunctionStarted,
+    ReportTaken,
+    SignalTaken,
+)
+from stepwell.engine.inputs import (
+    AppRemoved,
+    AppSynced,
+    CallReported,
+    CancelRequested,
+    FunctionInvoked,
+    RequestReported,
+    SignalSent,
+    StepsCheckpointed,
+    WorkerDetached,
+    WorkerGone,
+)
 from stepwell.engine.waiting import Waiting
-from stepwell.errors import LimitExceeded, StepwellError, WireError
+from stepwell.errors import LimitExceeded, StepwellError
+from stepwell.server.app_book import AppBook
 from stepwell.server.inbox import Sent
 from stepwell.server.turns import Clock, Turns, resolver
-from stepwell.server.worker_port import Attached, MakeCall, WorkerPort, attached_input
+from stepwell.server.worker_port import (
+    Attached,
+    AttachedApp,
+    MakeCall,
+    Requester,
+    WorkerPort,
+    attached_input,
+)
 from stepwell.wire.events import NewEvent, seeded_event_id
 from stepwell.wire.ids import EventId, RequestId, parse_ulid, ulid_text
 
@@ -32,6 +60,7 @@ if TYPE_CHECKING:
     from stepwell.wire.events import EventSeed
     from stepwell.wire.functions import Registration
     from stepwell.wire.ids import IdSource, RunId
+    from stepwell.wire.ops import Op
     from stepwell.wire.outcomes import Outcome
 
 __all__ = [
@@ -64,6 +93,8 @@ class Runtime:
     Args:
         store: Owned from here on; `close` closes it.
         committer: Makes writes durable.
+        admit: Raises for a registration that this server does not take.
+        app_book: Knows which apps cannot be called.
     """
 
     def __init__(
@@ -75,8 +106,13 @@ class Runtime:
         ids: IdSource,
         clock: Clock,
         loop: asyncio.AbstractEventLoop,
+        admit: Callable[[Registration], None] = lambda _registration: None,
+        app_book: AppBook | None = None,
     ) -> None:
         self.ids = ids
+        self._admit = admit
+        self._app_book = app_book or AppBook()
+        self._listeners: list[Callable[[], None]] = []
         self._store = store
         self._clock = clock
         self._loop = loop
@@ -112,7 +148,14 @@ class Runtime:
     def waiting(self, run_id: RunId, function_no: int) -> Waiting | None:
         """Why a run does not go on just now; None if it is over, or a worker is at it."""
         state = self._reader.live_state(run_id)
-        return None if state is None else self._turns.partition.waiting(function_no, state)
+        waiting = None if state is None else self._turns.partition.waiting(function_no, state)
+        entry = self.catalog.by_no(function_no)
+        if waiting is None or waiting.reason != "retry" or entry is None:
+            return waiting
+        trouble = None if entry.config.on_connect else self._app_book.absent(entry.app_name)
+        if trouble is None:
+            return waiting
+        return msgspec.structs.replace(waiting, text=f"{waiting.text}; {trouble.text}")
 
     @property
     def catalog(self) -> Catalog:
@@ -170,17 +213,11 @@ class Runtime:
         """Put a sync in force; durable on return. Raises like `receive_events`.
 
         Raises:
-            WireError: `function_unsupported`, a function that is served over HTTP: nothing here
-                calls those yet, and its runs would wait for ever.
+            WireError: An expression or a schedule of a function means nothing, or the app's SDK is
+                not taken here.
         """
-        for function in registration.functions:
-            if not function.on_connect:
-                raise WireError(
-                    f"At least one function is invalid: {function.slug!r} is served at "
-                    f"{function.url}, and this version cannot call functions over HTTP; run it "
-                    "in a worker that connects",
-                    code="function_unsupported",
-                )
+        check_registration(registration)
+        self._admit(registration)
         sync_id = str(uuid.UUID(bytes=self.ids.ulid(self.now_ms())))
         done = await self._turns.ask(
             lambda ticket: AppSynced(ticket=ticket, registration=registration, sync_id=sync_id)
@@ -191,7 +228,28 @@ class Runtime:
             # A worker may have been here with a function before it was registered.
             for worker in self._turns.attached.values():
                 self._turns.put(attached_input(worker))
+            self._catalog_changed()
         return Registered(modified=done.modified, app_id=done.app_id, sync_id=done.sync_id)
+
+    async def remove_app(self, app_name: str) -> bool:
+        """Take an app out of the list; durable on return. Raises like `receive_events`.
+
+        Returns:
+            Whether there was one of this name.
+        """
+        gone = await self._turns.ask(lambda ticket: AppRemoved(ticket=ticket, app_name=app_name))
+        assert isinstance(gone, AppGone), "a removal is answered"
+        if gone.found:
+            self._catalog_changed()
+        return gone.found
+
+    def on_catalog_change(self, listener: Callable[[], None]) -> None:
+        """Call this whenever an app has another configuration, or is gone."""
+        self._listeners.append(listener)
+
+    def _catalog_changed(self) -> None:
+        for listener in self._listeners:
+            listener()
 
     def _warn_of_disagreement(self, registration: Registration) -> None:
         """The last sync of an app wins: say so when a connected worker has other functions."""
@@ -205,6 +263,91 @@ class Runtime:
                     registration.app_name,
                     extra={"functions": ",".join(missing), "instance": worker.instance_id},
                 )
+
+    async def send_signal(self, signal: str, data: bytes) -> RunId | None:
+        """Give a signal to the run that waits for it; durable on return. Raises like
+        `receive_events`.
+
+        Args:
+            data: JSON.
+        Returns:
+            The run, None if none waits for it.
+        """
+        taken = await self._turns.ask(
+            lambda ticket: SignalSent(ticket=ticket, signal=signal, data=data, found=None)
+        )
+        assert isinstance(taken, SignalTaken), "a signal is answered with its run"
+        return taken.run_id
+
+    async def cancel_run(self, run_id: RunId) -> bool:
+        """Cancel a run; durable on return. Raises like `receive_events`.
+
+        Returns:
+            Whether it was cancelled by this: not if it was over, or is not known.
+        """
+        taken = await self._turns.ask(lambda ticket: CancelRequested(ticket=ticket, run_id=run_id))
+        assert isinstance(taken, CancelTaken), "a cancellation is answered"
+        return taken.cancelled
+
+    async def invoke(
+        self, function: str, *, data: bytes, user: bytes | None = None, v: str | None = None
+    ) -> tuple[RunId, EventId] | None:
+        """Start one function whatever its triggers are; durable on return. Raises like
+        `receive_events`.
+
+        Args:
+            function: Its slug or id.
+            data: A JSON object, and so is `user`.
+        Returns:
+            The run and its event, None if there is no such function.
+        """
+        started = await self._turns.ask(
+            lambda ticket: FunctionInvoked(
+                ticket=ticket, function=function, data=data, user=user, v=v
+            )
+        )
+        assert isinstance(started, FunctionStarted), "an invocation is answered with its run"
+        return started.ids
+
+    async def checkpoint(
+        self,
+        run_id: RunId,
+        *,
+        request_id: RequestId | None,
+        job_no: int | None,
+        generation: int | None,
+        ops: Sequence[Op],
+    ) -> str | None:
+        """Store steps of a call that goes on; durable on return. Raises like `receive_events`.
+
+        Returns:
+            None if they are stored, else `run_not_found`, `call_stale` or `op_not_allowed`: then
+            nothing is.
+        """
+        taken = await self._turns.ask(
+            lambda ticket: StepsCheckpointed(
+                ticket=ticket,
+                run_id=run_id,
+                request_id=request_id,
+                job_no=job_no,
+                generation=generation,
+                ops=tuple(ops),
+            )
+        )
+        assert isinstance(taken, CheckpointTaken), "a checkpoint is answered"
+        return taken.refusal
+
+    def requests_go_to(self, requester: Requester | None) -> None:
+        """Who makes the requests that steps ask of the server."""
+        self._turns.requests_go_to(requester)
+
+    def renew_lease(self, request_id: RequestId) -> None:
+        """The server itself is still at this call. One that is over is ignored."""
+        self._turns.partition.leases.renew(request_id, self._turns.now_ms())
+
+    def request_reported(self, report: RequestReported) -> None:
+        """What came of a request that the server made for a step."""
+        self._turns.put(report)
 
     async def report(self, *, request_id: str, outcome: Outcome) -> bool:
         """Apply a call's outcome; durable on return. Raises like `receive_events`.
@@ -240,7 +383,7 @@ class Runtime:
         if ticket is not None:
             self._turns.put(CallReported(ticket=ticket, request_id=fence, outcome=outcome))
 
-    def attach(self, worker: Attached) -> None:
+    def attach(self, worker: Attached | AttachedApp) -> None:
         """A connection became ready for calls."""
         self._turns.attached[worker.connection_id] = worker
         self._turns.put(attached_input(worker))
@@ -282,7 +425,8 @@ class Runtime:
     def _check_runs(self, events: Sequence[NewEvent]) -> None:
         if len(events) * self.catalog.startable <= RUNS_PER_REQUEST_MAX:
             return
-        runs = sum(self._turns.partition.starts(event) for event in events)
+        now_ms = self.now_ms()
+        runs = sum(self._turns.partition.starts(event, now_ms) for event in events)
         if runs > RUNS_PER_REQUEST_MAX:
             raise LimitExceeded(
                 "the events of this request start too many runs",

@@ -6,6 +6,7 @@ Each function raises `ValueError` whose text completes "give ...": what would ha
 from __future__ import annotations
 
 import math
+from ipaddress import ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -110,6 +111,28 @@ def event_key(given: str) -> str:
     if not given or "/" in given or not given.isprintable():
         raise ValueError("a text that is not empty and has no slash")
     return given
+
+
+def app_url(given: str) -> str:
+    """Where an app is served; `http://` goes without saying."""
+    wanted = "a URL such as http://localhost:3000/api/inngest"
+    url = given if "://" in given else f"http://{given}"
+    try:
+        parts = urlsplit(url)
+        known = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError as error:
+        raise ValueError(wanted) from error
+    if not known:
+        raise ValueError(wanted)
+    return url
+
+
+def address_range(given: str) -> str:
+    """A range of addresses in CIDR notation; one address is a range too."""
+    try:
+        return str(ip_network(given))
+    except ValueError as error:
+        raise ValueError(f"a range of addresses such as 10.1.0.0/16 ({error})") from error
 
 
 def websocket_url(given: str) -> str:

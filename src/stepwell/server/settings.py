@@ -185,6 +185,84 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             flag="--connect-drain-wait",
         ),
     ] = 25_000
+    sdk_urls: Annotated[
+        tuple[str, ...],
+        Option(
+            help="URL of an app that is served over HTTP; the server syncs it. Repeatable.",
+            read=values.app_url,
+            metavar="URL",
+            flag="--sdk-url",
+            short="-u",
+            many=True,
+        ),
+    ] = ()
+    no_discovery: Annotated[
+        bool,
+        Option(
+            help="Do not look for served apps on the usual ports of this machine.",
+            read=values.switch,
+            metavar="",
+            modes=("dev",),
+            switch=True,
+        ),
+    ] = False
+    no_poll: Annotated[
+        bool,
+        Option(
+            help="Sync served apps again only while something is wrong with them.",
+            read=values.switch,
+            metavar="",
+            modes=("dev",),
+            switch=True,
+        ),
+    ] = False
+    poll_interval_ms: Annotated[
+        int,
+        Option(
+            help="Seconds between syncs of served apps; `start` syncs only those in trouble.",
+            read=values.seconds(least=0.1, most=86_400),
+            metavar="SECONDS",
+            flag="--poll-interval",
+        ),
+    ] = 5_000
+    allow_vulnerable_sdks: Annotated[
+        bool,
+        Option(
+            help="Take apps whose SDK has a version with a known security defect.",
+            read=values.switch,
+            metavar="",
+            modes=("start",),
+            switch=True,
+        ),
+    ] = False
+    http_calls_max: Annotated[
+        int,
+        Option(
+            help="Most calls at a time to one host of served apps; more wait.",
+            read=values.count(least=1, most=100_000),
+            metavar="COUNT",
+        ),
+    ] = 100
+    http_timeout_ms: Annotated[
+        int,
+        Option(
+            help="Seconds that a served app may take to answer a call.",
+            read=values.seconds(least=0.1, most=86_400),
+            metavar="SECONDS",
+            flag="--http-timeout",
+        ),
+    ] = 7_200_000
+    outbound_ranges: Annotated[
+        tuple[str, ...],
+        Option(
+            help="Private address range, such as 10.1.0.0/16, that `fetch` and `ai.infer` may "
+            "reach too. Repeatable.",
+            read=values.address_range,
+            metavar="RANGE",
+            flag="--outbound-range",
+            many=True,
+        ),
+    ] = ()
     retry_interval_ms: Annotated[
         int | None,
         Option(
@@ -279,10 +357,6 @@ def _upstream(flag: str, metavar: str, modes: tuple[Mode, ...] = BOTH, **more: A
 
 
 WITHOUT_MEANING: tuple[Option, ...] = (
-    _upstream("--sdk-url", "URL", short="-u", many=True),
-    _upstream("--no-discovery", "", ("dev",)),
-    _upstream("--no-poll", "", ("dev",)),
-    _upstream("--poll-interval", "SECONDS"),
     _upstream("--persist", "", ("dev",)),
     _upstream("--queue-workers", "COUNT"),
     _upstream("--tick", "MILLISECONDS"),

@@ -16,21 +16,17 @@ import traceback
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
 from stepwell.engine.effects import Dispatch
-from stepwell.engine.inputs import (
-    ArrivedEvent,
-    EventsReceived,
-    RunPoisoned,
-    WorkerAttached,
-)
+from stepwell.engine.inputs import RunPoisoned, WorkerAttached
 from stepwell.engine.partition import Partition
-from stepwell.engine.rows import PutQuarantine
+from stepwell.engine.rows import DeleteErrand, PutQuarantine
 from stepwell.errors import LimitExceeded, StepwellError, StoreError
 from stepwell.server.deliveries import Deliveries
-from stepwell.server.inbox import Inbox, Item, Sent
+from stepwell.server.inbox import Inbox, Item
 from stepwell.server.loading import load_partition, load_wanted
+from stepwell.server.lookups import ERRANDS_PER_TURN, Lookups
 from stepwell.server.payloads import Payloads
-from stepwell.server.worker_port import Attached, attached_input
-from stepwell.wire.ids import EventId, RequestId, ulid_ms
+from stepwell.server.worker_port import Attached, AttachedApp, Requester, attached_input
+from stepwell.wire.ids import RequestId, ulid_ms
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -101,8 +97,10 @@ class Turns:
         self._loop = loop
         self.partition = Partition(config, ids)
         self._reader = store.reader()
-        self._deliveries = Deliveries(self, Payloads(self._reader, self))
-        self.attached: dict[str, Attached] = {}
+        payloads = Payloads(self._reader, self)
+        self._deliveries = Deliveries(self, payloads)
+        self._lookups = Lookups(store, self._reader, payloads)
+        self.attached: dict[str, Attached | AttachedApp] = {}
         self.inbox = Inbox()
         self._waiting: dict[int, Done] = {}
         self._ticket = 0
@@ -123,9 +121,10 @@ class Turns:
 
     def start(self) -> None:
         """Build the partition from the store and go to work."""
-        latest = self._reader.runs(limit=1)
-        if latest:
-            self._clock.advance_to(ulid_ms(latest[0].run_id) + 1)
+        runs = self._reader.runs(limit=1)
+        watches = self._store.load_watched()
+        for each in (*[run.run_id for run in runs], *[watch_id for *_place, watch_id in watches]):
+            self._clock.advance_to(ulid_ms(each) + 1)
         self._build()
         self._keep_house()
         self._schedule()
@@ -145,6 +144,10 @@ class Turns:
         self._store.close()
 
     # --- asked by the runtime ---
+
+    def requests_go_to(self, requester: Requester | None) -> None:
+        """Who makes the requests of steps."""
+        self._deliveries.requester = requester
 
     async def ask(self, make: Callable[[int], Item]) -> Any:
         future: asyncio.Future[Any] = self._loop.create_future()
@@ -202,7 +205,9 @@ class Turns:
                 self._build()
                 items = [*self._known_workers(), *items]
             load_wanted(self._store, self.partition, now_ms)
-            inputs = self._look_up(items, now_ms)
+            inputs = self._lookups.inputs(self.partition, items, now_ms)
+            if self.partition.errands:
+                inputs += self._lookups.errands(self.partition, ERRANDS_PER_TURN, now_ms)
         except StoreError as error:
             self._failed(items, error)
             return
@@ -254,7 +259,12 @@ class Turns:
         """After a turn: have the next one if there is something to do, else set the timer."""
         if self._stopped:
             return
-        if self.inbox or self._is_behind or self.partition.wanted_queues():
+        if (
+            self.inbox
+            or self._is_behind
+            or self.partition.errands
+            or self.partition.wanted_queues()
+        ):
             self._schedule()
             return
         wakeup_ms = self.partition.next_wakeup_ms()
@@ -330,27 +340,6 @@ class Turns:
         """What a partition that was built anew must hear first."""
         return [attached_input(worker) for worker in self.attached.values()]
 
-    def _look_up(self, items: Sequence[Item], now_ms: int) -> list[Input]:
-        """Give each batch of events what the store knows of them."""
-        inputs: list[Input] = []
-        here: set[EventId] = set()
-        for item in items:
-            if not isinstance(item, Sent):
-                inputs.append(item)
-                continue
-            known: set[EventId] = self._store.known_events(item.ids) if item.seeded else set()
-            arrived = []
-            for event_id, event in zip(item.ids, item.events, strict=True):
-                seen = event_id in known or event_id in here
-                here.add(event_id)
-                arrived.append(ArrivedEvent(event_id=event_id, event=event, known=seen))
-            keys = self.partition.dedup_keys(item.events)
-            started = self._store.known_dedups(keys, now_ms=now_ms) if keys else {}
-            inputs.append(
-                EventsReceived(ticket=item.ticket, events=tuple(arrived), started=started)
-            )
-        return inputs
-
     def _isolate(self, items: Sequence[Item], now_ms: int) -> None:
         """Something makes the engine raise: find it, and let the rest through.
 
@@ -362,8 +351,11 @@ class Turns:
         try:
             self._build()
             while todo:
-                self._step_alone(self._look_up(todo[:1], now_ms), now_ms)
+                inputs = self._lookups.inputs(self.partition, todo[:1], now_ms)
+                self._step_alone(inputs, now_ms)
                 del todo[0]
+            while self.partition.errands:
+                self._do_errand_alone(now_ms)
             for _ in range(ISOLATED_MAX):
                 if self._step_alone([], now_ms):
                     break
@@ -374,6 +366,14 @@ class Turns:
             self._failed(todo, error)
             return
         self._schedule()
+
+    def _do_errand_alone(self, now_ms: int) -> None:
+        """Do the next errand; one that cannot be done is given up."""
+        ((errand_id, _errand),) = self.partition.errands.first(1)
+        inputs = self._lookups.errands(self.partition, 1, now_ms)
+        if not self._step_alone(inputs, now_ms):
+            self._store.commit([DeleteErrand(errand_id=errand_id)])
+            self._build()
 
     def _step_alone(self, batch: list[Input], now_ms: int) -> bool:
         """Decide on one input, or on what is due; False if its run had to be given up."""
@@ -423,7 +423,7 @@ class Turns:
         """The function with this number, of whichever partition is current."""
         return self.partition.catalog.by_no(no)
 
-    def worker(self, connection_id: str, /) -> Attached | None:
+    def worker(self, connection_id: str, /) -> Attached | AttachedApp | None:
         """A connection that takes calls."""
         return self.attached.get(connection_id)
 

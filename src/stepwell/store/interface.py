@@ -16,10 +16,13 @@ import msgspec
 from stepwell.engine.rows import (
     HistoryKind,
     PutApp,
+    PutErrand,
     PutFunction,
     PutQuarantine,
+    PutSchedule,
     RunStatus,
     StepKind,
+    WatchKind,
 )
 from stepwell.wire.ids import EventId, RunId
 
@@ -35,9 +38,9 @@ class Store(Protocol):
     def commit(self, writes: Sequence[Write]) -> None:
         """Apply all writes, in order, in one transaction; they are durable on return.
 
-        What is there already: an event or a step stays as it is; a live row, a dedup pair, an app
-        or a function is replaced; a run or a history row a second time, like an update of a run
-        that is not there, breaks an invariant of the engine.
+        What is there already: an event or a step stays as it is; a live row, a dedup pair, an
+        errand, a schedule, an app or a function is replaced; a run, a history row or a watch a
+        second time, like an update of a run that is not there, breaks an invariant of the engine.
 
         Raises:
             Retryable: Nothing was stored (disk full, I/O error); the same writes may come again.
@@ -93,6 +96,32 @@ class Store(Protocol):
 
         A pair is expired from `expires_at_ms` on.
         """
+        ...
+
+    def load_watched(self) -> list[tuple[str, str, int, bytes]]:
+        """What events are watched for: name, path, how many watches that are, the last id."""
+        ...
+
+    def find_watches(
+        self,
+        kind: WatchKind,
+        subject: str,
+        path: str,
+        value: bytes,
+        *,
+        after: bytes,
+        before: bytes,
+        limit: int,
+    ) -> list[tuple[bytes, RunId]]:
+        """Watches by exactly that, with their runs, by id; `after` and `before` are exclusive."""
+        ...
+
+    def scan_errands(self, *, after: bytes, limit: int) -> list[PutErrand]:
+        """Errands that are not done, by id; `after` is exclusive."""
+        ...
+
+    def load_schedules(self) -> list[PutSchedule]:
+        """All schedules, by function and text."""
         ...
 
     def delete_expired_dedups(self, *, now_ms: int, limit: int) -> int:

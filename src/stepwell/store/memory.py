@@ -13,20 +13,28 @@ from typing import TYPE_CHECKING, TypeAlias, TypeVar, assert_never
 import msgspec
 
 from stepwell.engine.rows import (
+    DeleteErrand,
     DeleteLive,
+    DeleteSchedule,
+    DeleteWatch,
     PutApp,
     PutDedup,
+    PutErrand,
     PutEvent,
     PutFunction,
     PutHistory,
     PutLive,
     PutQuarantine,
     PutRun,
+    PutSchedule,
     PutStep,
+    PutWatch,
     Row,
     RunImage,
+    SetEventRuns,
     StepRef,
     UpdateRun,
+    WatchKind,
 )
 from stepwell.store.interface import (
     LISTED_OUTPUT_BYTES_MAX,
@@ -43,6 +51,7 @@ if TYPE_CHECKING:
     from stepwell.engine.rows import RunStatus, Write
 
 _Place: TypeAlias = "tuple[int, RunId]"
+_WatchPlace: TypeAlias = tuple[int, str, str, bytes]
 
 _IdT = TypeVar("_IdT", bound=bytes)
 
@@ -103,6 +112,38 @@ class MemoryStore:
             for key, dedup in found
             if dedup is not None and dedup.expires_at_ms > now_ms
         }
+
+    def load_watched(self) -> list[tuple[str, str, int, bytes]]:
+        watched: dict[tuple[str, str], list[bytes]] = {}
+        for (kind, subject, path, _value), watches in self._rows.watches.items():
+            if kind == WatchKind.EVENT:
+                watched.setdefault((subject, path), []).extend(watches)
+        return [
+            (subject, path, len(ids), max(ids)) for (subject, path), ids in sorted(watched.items())
+        ]
+
+    def find_watches(
+        self,
+        kind: WatchKind,
+        subject: str,
+        path: str,
+        value: bytes,
+        *,
+        after: bytes,
+        before: bytes,
+        limit: int,
+    ) -> list[tuple[bytes, RunId]]:
+        watches = self._rows.watches.get((kind, subject, path, value), {})
+        found = sorted(item for item in watches.items() if after < item[0] < before)
+        return found[:limit]
+
+    def scan_errands(self, *, after: bytes, limit: int) -> list[PutErrand]:
+        errands = self._rows.errands
+        return [errands[errand_id] for errand_id in sorted(errands) if errand_id > after][:limit]
+
+    def load_schedules(self) -> list[PutSchedule]:
+        schedules = self._rows.schedules
+        return [schedules[key] for key in sorted(schedules)]
 
     def delete_expired_dedups(self, *, now_ms: int, limit: int) -> int:
         with self._lock:
@@ -248,11 +289,15 @@ class _Rows:
         self.history: dict[RunId, dict[int, HistoryRecord]] = {}
         self.dedups: dict[tuple[int, str], PutDedup] = {}
         self.quarantine: list[PutQuarantine] = []
+        self.watches: dict[_WatchPlace, dict[bytes, RunId]] = {}
+        self.errands: dict[bytes, PutErrand] = {}
+        self.schedules: dict[tuple[int, str], PutSchedule] = {}
 
     def check(self, writes: Sequence[Write]) -> None:
         """Assert what `apply` relies on: a list of writes is applied whole or not at all."""
         runs: set[RunId] = set()
         history: set[tuple[RunId, int]] = set()
+        watched: dict[tuple[_WatchPlace, bytes], bool] = {}
         for write in writes:
             assert isinstance(write, Row), "a store keeps rows"
             if isinstance(write, PutRun):
@@ -267,6 +312,13 @@ class _Rows:
                 new = write.seq not in self.history.get(write.run_id, {}) and place not in history
                 assert new, "a history row is put once"
                 history.add(place)
+            elif isinstance(write, PutWatch):
+                watch = (_watch_place(write), write.watch_id)
+                known = write.watch_id in self.watches.get(watch[0], {})
+                assert not watched.get(watch, known), "a watch is put once"
+                watched[watch] = True
+            elif isinstance(write, DeleteWatch):
+                watched[_watch_place(write), write.watch_id] = False
 
     def apply(self, write: Write) -> None:
         match write:
@@ -289,6 +341,25 @@ class _Rows:
                 self._put_history(write)
             case PutDedup():
                 self.dedups[write.function_no, write.key] = write
+            case SetEventRuns():
+                event = self.events.get(write.event_id)
+                if event is not None:
+                    self.events[write.event_id] = msgspec.structs.replace(event, runs=write.runs)
+            case PutWatch():
+                self.watches.setdefault(_watch_place(write), {})[write.watch_id] = write.run_id
+            case DeleteWatch():
+                watches = self.watches.get(_watch_place(write), {})
+                watches.pop(write.watch_id, None)
+                if not watches:
+                    self.watches.pop(_watch_place(write), None)
+            case PutErrand():
+                self.errands[write.errand_id] = write
+            case DeleteErrand():
+                self.errands.pop(write.errand_id, None)
+            case PutSchedule():
+                self.schedules[write.function_no, write.cron] = write
+            case DeleteSchedule():
+                self.schedules.pop((write.function_no, write.cron), None)
             case PutApp():
                 self.apps[write.name] = write
             case PutFunction():
@@ -383,6 +454,10 @@ class _Rows:
             attempt=row.attempt,
             payload=row.payload,
         )
+
+
+def _watch_place(row: PutWatch | DeleteWatch) -> _WatchPlace:
+    return (row.kind, row.subject, row.path, row.value)
 
 
 def _event_record(row: PutEvent) -> EventRecord:

@@ -56,6 +56,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         steps: From the id of each remembered step to its memo.
         version: The execution version of the run, -1 while none was chosen.
+        defers: The ids of the steps that deferred a function.
     """
 
     event: msgspec.Raw
@@ -63,9 +64,11 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     steps: dict[str, msgspec.Raw]
     ctx: CallContext
     version: int
+    defers: tuple[str, ...] = ()
 
 
 _ENCODER = msgspec.json.Encoder()
+_NO_DEFERS = b'},"defers":{},"event":'
 _quoted = lru_cache(maxsize=8_192)(_ENCODER.encode)  # ids that come again with each call
 
 
@@ -87,6 +90,7 @@ def encode_call(
     use_api: bool,
     version: int,
     qi_id: str,
+    defers: Sequence[str] = (),
 ) -> bytes:
     """Write a call.
 
@@ -96,6 +100,7 @@ def encode_call(
         generation: Of the job's dispatch; 0 is not sent.
         stack: The ids of the steps in the order of their ends.
         current: Where in `stack` this call begins: 1 + the place of the step that led to it.
+        defers: The ids of the steps that deferred a function; each can still be withdrawn.
     """
     write = _ENCODER.encode
     memos = b",".join([b"%b:%b" % (_quoted(step_id), memo) for step_id, memo in sorted(steps)])
@@ -120,7 +125,7 @@ def encode_call(
         b",".join(map(_quoted, stack)),
         b']},"step_id":"step","use_api":',
         api,
-        b'},"defers":{},"event":',
+        _NO_DEFERS if not defers else _defers(defers),
         event,
         b',"events":[',
         b",".join(events),
@@ -131,6 +136,11 @@ def encode_call(
         b',"version":%d}' % version,
     )
     return b"".join(parts)
+
+
+def _defers(defers: Sequence[str]) -> bytes:
+    each = b",".join([b'%b:{"abortable":true}' % _quoted(step_id) for step_id in sorted(defers)])
+    return b'},"defers":{%b},"event":' % each
 
 
 def decode_call(raw: bytes) -> Call:
@@ -167,6 +177,7 @@ def decode_call(raw: bytes) -> Call:
             use_api=bool(ctx.use_api or given.use_api),
         ),
         version=-1 if given.version is None else given.version,
+        defers=tuple(given.defers or ()),
     )
 
 
@@ -196,6 +207,7 @@ class _GivenCall(msgspec.Struct, frozen=True, kw_only=True):
     ctx: _GivenContext
     events: list[msgspec.Raw] | None = None
     steps: dict[str, msgspec.Raw] | None = None
+    defers: dict[str, msgspec.Raw] | None = None
     version: int | None = None
     use_api: bool | None = None
 

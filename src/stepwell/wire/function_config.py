@@ -13,6 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 import msgspec
 
 from stepwell.errors import WireError
+from stepwell.wire.durations import parse_duration_ms, sleep_until_ms
 from stepwell.wire.fields import FieldNames, without_nulls
 from stepwell.wire.json import Json, decode, encode
 from stepwell.wire.quoting import quoted
@@ -32,11 +33,13 @@ UNSUPPORTED_OPTIONS: Final = (
     "debounce",
     "batchEvents",
     "priority",
-    "cancel",
     "idempotency",
-    "timeouts",
     "singleton",
 )
+
+CANCELS_MAX: Final = 5
+CRON_CHARS_MAX: Final = 255
+JITTER_MS_MAX: Final = 5 * 60_000
 
 
 class Equality(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,6 +55,20 @@ class Trigger(msgspec.Struct, frozen=True, kw_only=True):
     event: str | None = None
     expression: str | None = None
     cron: str | None = None
+    jitter_ms: int = 0
+
+
+class Cancel(msgspec.Struct, frozen=True, kw_only=True):
+    """An event that cancels runs of the function.
+
+    Attributes:
+        expression: Over `event`, which started the run, and `async`, which came later.
+        timeout: A duration or an instant, after which the event does not count; None for never.
+    """
+
+    event: str
+    expression: str | None = None
+    timeout: str | None = None
 
 
 class FunctionConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,6 +81,9 @@ class FunctionConfig(msgspec.Struct, frozen=True, kw_only=True):
         raw: The configuration as it is stored and shown: every field that came, the known ones
             under their proper names.
         on_connect: Calls go over the worker's own connection.
+        cancels: Events that cancel its runs.
+        start_timeout_ms: How long a run may wait for its first call.
+        finish_timeout_ms: How long it may take from then on.
     """
 
     slug: str
@@ -73,6 +93,9 @@ class FunctionConfig(msgspec.Struct, frozen=True, kw_only=True):
     url: str
     raw: msgspec.Raw
     on_connect: bool
+    cancels: tuple[Cancel, ...] = ()
+    start_timeout_ms: int | None = None
+    finish_timeout_ms: int | None = None
 
 
 def parse_function(raw: bytes) -> FunctionConfig:
@@ -111,6 +134,7 @@ def read_function(given: Json, place: str) -> FunctionConfig:
             raise _unsupported(where, f"the option {option}")
     step = _step(fields, where)
     url = _member(step, "url", str, "", where)
+    timeouts = _TIMEOUT_FIELDS.spell(_member(fields, "timeouts", dict, {}, where))
     return FunctionConfig(
         slug=slug,
         name=name,
@@ -119,22 +143,17 @@ def read_function(given: Json, place: str) -> FunctionConfig:
         url=url,
         raw=msgspec.Raw(encode({**fields, "id": slug, "name": name})),
         on_connect=_scheme(url, slug, where) in ("ws", "wss"),
+        cancels=_cancels(fields, where),
+        start_timeout_ms=_duration_ms(timeouts, "start", "its start timeout", where),
+        finish_timeout_ms=_duration_ms(timeouts, "finish", "its finish timeout", where),
     )
 
 
-def parse_equality(text: str) -> Equality:
-    """Read the one form of condition that this version knows.
-
-    Raises:
-        WireError: `function_unsupported`.
-    """
+def parse_equality(text: str) -> Equality | None:
+    """Read the simplest and most frequent form of condition; None if the text has another form."""
     found = _EQUALITY.fullmatch(text)
     if found is None:
-        raise WireError(
-            f"the expression {quoted(text)} is not supported by this version; it knows "
-            "event.data.<path> == '<text>'",
-            code="function_unsupported",
-        )
+        return None
     return Equality(
         path=tuple(found["path"].split(".")[1:]),
         value=_ESCAPE.sub(lambda escape: _ESCAPES[escape[1]], found["text"][1:-1]),
@@ -151,9 +170,21 @@ def function_invalid(where: str, reason: str) -> WireError:
 _T = TypeVar("_T")
 
 _FUNCTION_FIELDS = FieldNames(
-    ("id", "name", "triggers", "steps", "retries", "checkpoint", *UNSUPPORTED_OPTIONS)
+    (
+        "id",
+        "name",
+        "triggers",
+        "steps",
+        "retries",
+        "checkpoint",
+        "cancel",
+        "timeouts",
+        *UNSUPPORTED_OPTIONS,
+    )
 )
-_TRIGGER_FIELDS = FieldNames(("event", "expression", "cron"))
+_TRIGGER_FIELDS = FieldNames(("event", "expression", "cron", "jitter"))
+_CANCEL_FIELDS = FieldNames(("event", "if", "timeout"))
+_TIMEOUT_FIELDS = FieldNames(("start", "finish"))
 _STEP_FIELDS = FieldNames(("name", "runtime", "retries"))
 _RUNTIME_FIELDS = FieldNames(("url",))
 _RETRY_FIELDS = FieldNames(("attempts",))
@@ -217,8 +248,12 @@ def _triggers(fields: dict[str, Json], where: str) -> tuple[Trigger, ...]:
     triggers: list[Trigger] = []
     for entry in given:
         trigger = _trigger(entry, where)
-        if trigger in triggers:
-            raise function_invalid(where, f"its trigger {trigger.event!r} is there twice")
+        if trigger in triggers or (
+            trigger.cron is not None and any(trigger.cron == other.cron for other in triggers)
+        ):
+            raise function_invalid(
+                where, f"its trigger {quoted(trigger.event or trigger.cron or '')} is there twice"
+            )
         triggers.append(trigger)
     return tuple(triggers)
 
@@ -233,21 +268,60 @@ def _trigger(given: Json, where: str) -> Trigger:
     if bool(event) == bool(cron):
         raise function_invalid(where, "a trigger must have either an event or a cron schedule")
     if cron:
-        raise _unsupported(where, "a cron trigger")
+        if len(cron) > CRON_CHARS_MAX:
+            raise function_invalid(where, f"a schedule may have {CRON_CHARS_MAX} characters")
+        if expression is not None:
+            raise function_invalid(where, "a schedule cannot have an expression")
+        jitter_ms = _duration_ms(fields, "jitter", "its jitter", where) or 0
+        if jitter_ms and not 1_000 <= jitter_ms <= JITTER_MS_MAX:
+            raise function_invalid(where, "its jitter must be 0, or from 1s to 5m")
+        return Trigger(cron=cron, jitter_ms=jitter_ms)
     if len(event) > EVENT_NAME_CHARS_MAX:
         raise function_invalid(where, f"an event name may have {EVENT_NAME_CHARS_MAX} characters")
     if "*" in event and not _WILDCARD.fullmatch(event):
         raise function_invalid(
             where, f"the event name {event!r} may have a * only at its end, after / or ."
         )
-    if expression is not None:
-        try:
-            parse_equality(expression)
-        except WireError as error:
-            raise _unsupported(
-                where, f"the trigger expression {quoted(expression)} (only event.data.x == 'text')"
-            ) from error
     return Trigger(event=event, expression=expression)
+
+
+def _cancels(fields: dict[str, Json], where: str) -> tuple[Cancel, ...]:
+    given = _member(fields, "cancel", list, [], where)
+    if len(given) > CANCELS_MAX:
+        raise function_invalid(where, f"it may have {CANCELS_MAX} cancels, not {len(given)}")
+    return tuple([_cancel(entry, where) for entry in given])
+
+
+def _cancel(given: Json, where: str) -> Cancel:
+    if not isinstance(given, dict):
+        raise function_invalid(where, "a cancel must be an object")
+    fields = without_nulls(_CANCEL_FIELDS.spell(given))
+    event = _member(fields, "event", str, "", where)
+    if not 1 <= len(event) <= EVENT_NAME_CHARS_MAX:
+        raise function_invalid(
+            where, f"the event of a cancel must have 1 to {EVENT_NAME_CHARS_MAX} characters"
+        )
+    timeout = _member(fields, "timeout", str, "", where).strip() or None
+    if timeout is not None:
+        try:
+            sleep_until_ms(timeout, 0)
+        except WireError as error:
+            raise function_invalid(where, f"the timeout of a cancel: {error.message}") from error
+    expression = _member(fields, "if", str, "", where).strip() or None
+    return Cancel(event=event, expression=expression, timeout=timeout)
+
+
+def _duration_ms(fields: dict[str, Json], name: str, what: str, where: str) -> int | None:
+    text = _member(fields, name, str, "", where).strip()
+    if not text:
+        return None
+    try:
+        ms = parse_duration_ms(text)
+    except WireError as error:
+        raise function_invalid(where, f"{what}: {error.message}") from error
+    if ms < 0:
+        raise function_invalid(where, f"{what} cannot be negative")
+    return ms
 
 
 def _slug(name: str) -> str:

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from stepwell.errors import WireError
+from stepwell.wire.app_urls import normal_url
 from stepwell.wire.fields import FieldNames, without_nulls
 from stepwell.wire.function_config import (
     EVENT_NAME_CHARS_MAX,
     NAME_CHARS_MAX,
     RETRIES_MAX,
     TRIGGERS_MAX,
+    Cancel,
     Equality,
     FunctionConfig,
     Trigger,
@@ -36,6 +38,7 @@ __all__ = [
     "NAME_CHARS_MAX",
     "RETRIES_MAX",
     "TRIGGERS_MAX",
+    "Cancel",
     "Equality",
     "FunctionConfig",
     "Registration",
@@ -43,6 +46,7 @@ __all__ = [
     "parse_connect_app",
     "parse_equality",
     "parse_function",
+    "parse_in_band",
     "parse_register",
 ]
 
@@ -73,6 +77,35 @@ def parse_register(body: bytes) -> Registration:
     except WireError as error:
         raise _refused(error.message) from error
     return _registration(without_nulls(_FIELDS.spell(given)))
+
+
+def parse_in_band(body: bytes, *, url: str) -> Registration:
+    """Read the configuration that an app gave in answer to a sync.
+
+    Args:
+        url: Where it was asked, which counts if it does not say where it is.
+    Raises:
+        WireError: As `parse_register`.
+    """
+    try:
+        given = decode_with(_OBJECT, body)
+    except WireError as error:
+        raise _refused(error.message) from error
+    fields = without_nulls(_IN_BAND_FIELDS.spell(given))
+    language, version = _text(fields, "sdk_language"), _text(fields, "sdk_version")
+    return _registration(
+        {
+            "appName": fields.get("app_id"),
+            "appVersion": fields.get("appVersion"),
+            "url": _text(fields, "url") or url,
+            "deployType": "ping",
+            "sdk": f"{language}:{version if version.startswith('v') else 'v' + version}",
+            "framework": fields.get("framework"),
+            "headers": {"env": fields.get("env"), "platform": fields.get("platform")},
+            "functions": fields.get("functions"),
+            "capabilities": fields.get("capabilities"),
+        }
+    )
 
 
 def parse_connect_app(
@@ -121,6 +154,20 @@ _FIELDS = FieldNames(
         "capabilities",
     )
 )
+_IN_BAND_FIELDS = FieldNames(
+    (
+        "app_id",
+        "appVersion",
+        "capabilities",
+        "env",
+        "framework",
+        "functions",
+        "platform",
+        "sdk_language",
+        "sdk_version",
+        "url",
+    )
+)
 _HEADER_FIELDS = FieldNames(("env", "platform"))
 
 
@@ -149,7 +196,7 @@ def _registration(fields: dict[str, Json]) -> Registration:
     registration = Registration(
         app_name=app_name,
         app_version=app_version,
-        url=_text(fields, "url"),
+        url=normal_url(_text(fields, "url")),
         sdk=_text(fields, "sdk"),
         framework=_text(fields, "framework"),
         platform=_text(headers, "platform"),

@@ -100,7 +100,7 @@ def canonical(raw: bytes) -> bytes:
     Raises:
         WireError: `invalid_json`; also for numbers that no double holds.
     """
-    import jcs  # the server's dependency; the SDK signs nothing that it did not write itself
+    import jcs  # only those who sign, or check what a proxy has formatted, need it
 
     try:
         form: bytes = jcs.canonicalize(decode(raw))

@@ -17,6 +17,13 @@ if TYPE_CHECKING:
 
 FINISHED_EVENT = "inngest/function.finished"
 FAILED_EVENT = "inngest/function.failed"
+CANCELLED_EVENT = "inngest/function.cancelled"
+INVOKED_EVENT = "inngest/function.invoked"
+DEFERRED_EVENT = "inngest/deferred.schedule"
+SCHEDULED_EVENT = "inngest/scheduled.timer"
+
+FAILED_CALL = "invalid status code: 500"
+"""The `error` of a failed call whose answer carried one, over Connect too."""
 
 _SHOWN_CHARS_MAX = 8_192  # The whole of it is beside it, as the result.
 _FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])

@@ -20,6 +20,13 @@ STEP_ERROR: Final = "StepError"
 STEP_FAILED: Final = "StepFailed"
 STEP_PLANNED: Final = "StepPlanned"
 SLEEP: Final = "Sleep"
+WAIT_FOR_EVENT: Final = "WaitForEvent"
+WAIT_FOR_SIGNAL: Final = "WaitForSignal"
+INVOKE_FUNCTION: Final = "InvokeFunction"
+GATEWAY: Final = "Gateway"
+AI_GATEWAY: Final = "AIGateway"
+DEFER_ADD: Final = "DeferAdd"
+DEFER_ABORT: Final = "DeferAbort"
 RUN_COMPLETE: Final = "RunComplete"
 DISCOVERY_REQUEST: Final = "DiscoveryRequest"
 NONE: Final = "None"
@@ -142,6 +149,13 @@ _SPELLING = {
         STEP_FAILED,
         STEP_PLANNED,
         SLEEP,
+        WAIT_FOR_EVENT,
+        WAIT_FOR_SIGNAL,
+        INVOKE_FUNCTION,
+        GATEWAY,
+        AI_GATEWAY,
+        DEFER_ADD,
+        DEFER_ABORT,
         RUN_COMPLETE,
         DISCOVERY_REQUEST,
         NONE,

@@ -11,7 +11,7 @@ import msgspec
 
 from stepwell.errors import LimitExceeded, WireError
 from stepwell.wire.connect import Status
-from stepwell.wire.durations import retry_at_ms
+from stepwell.wire.durations import retry_at_ms as read_retry_after
 from stepwell.wire.json import decode, encode, readable
 from stepwell.wire.ops import Op, parse_ops
 
@@ -68,9 +68,11 @@ def outcome_from_connect(
     now_ms: int,
 ) -> Outcome:
     """Read a worker's reply. Never raises: a reply that makes no sense is a failed call."""
-    retry_ms = None if not retry_after else retry_at_ms(retry_after, now_ms)
+    retry_ms = None if not retry_after else read_retry_after(retry_after, now_ms)
     if status == _NOT_COMPLETED:
-        return _reported(body, no_retry, retry_ms, request_version)
+        return outcome_of_ops(
+            body, no_retry=no_retry, retry_at_ms=retry_ms, version=request_version
+        )
     if status == _DONE and not no_retry and retry_ms is None:
         return Returned(output=result_json(body))
     # DONE that forbids or delays a retry is how some SDKs report a failed function.
@@ -93,26 +95,30 @@ def error_json(body: bytes) -> bytes:
         text = readable(body)
         value = decode(text)
     except WireError:
-        return _error("Error", body.decode(errors="replace"))
+        return made_error("Error", body.decode(errors="replace"))
     if isinstance(value, dict):
         return text
-    return _error("Error", value if isinstance(value, str) else text.decode())
+    return made_error("Error", value if isinstance(value, str) else text.decode())
 
 
-def _reported(body: bytes, no_retry: bool, retry_ms: int | None, version: int) -> Outcome:
+def outcome_of_ops(
+    body: bytes, *, no_retry: bool, retry_at_ms: int | None, version: int
+) -> Ops | Raised:
+    """Read operations; what is none is a failed call."""
     try:
         ops = parse_ops(body)
     except LimitExceeded as error:
         return Raised(error=_own_error(error), no_retry=True, retry_at_ms=None, fatal=True)
     except WireError as error:
-        return Raised(error=_own_error(error), no_retry=no_retry, retry_at_ms=retry_ms)
-    return Ops(ops=ops, no_retry=no_retry, retry_at_ms=retry_ms, version=version)
+        return Raised(error=_own_error(error), no_retry=no_retry, retry_at_ms=retry_at_ms)
+    return Ops(ops=ops, no_retry=no_retry, retry_at_ms=retry_at_ms, version=version)
+
+
+def made_error(name: str, message: str, **more: str) -> bytes:
+    """The error of a call that the server found, rather than the function raised."""
+    return encode({**more, "name": name, "message": message})
 
 
 def _own_error(error: LimitExceeded | WireError) -> bytes:
     name = _NAMES.get(error.code, error.code)
-    return _error(name, error.message, error=f"{name}: {error.message}", code=error.code)
-
-
-def _error(name: str, message: str, **more: str) -> bytes:
-    return encode({**more, "name": name, "message": message})
+    return made_error(name, error.message, error=f"{name}: {error.message}", code=error.code)

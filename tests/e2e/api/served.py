@@ -157,6 +157,7 @@ class Served:
 @contextlib.asynccontextmanager
 async def serve(**settings: Any) -> AsyncIterator[Served]:
     """A server on free ports."""
-    given = {"in_memory": True, "port": 0, "connect_gateway_port": 0} | settings
+    given: dict[str, Any] = {"in_memory": True, "port": 0, "connect_gateway_port": 0}
+    given |= {"no_discovery": True} | settings
     async with Server(Settings(**given)) as server, aiohttp.ClientSession() as session:
         yield Served(server, session)

@@ -135,7 +135,7 @@ def test_a_command_that_writes_nothing_needs_no_output(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("word", "proposed"), [("--prot", "Did you mean --port"), ("--nope", ""), ("--no-pol", "")]
+    ("word", "proposed"), [("--prot", "Did you mean --port"), ("--qqq", ""), ("--queue-worker", "")]
 )
 def test_only_options_that_help_shows_are_proposed(
     run: Callable[..., Ran], word: str, proposed: str

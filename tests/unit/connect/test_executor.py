@@ -15,8 +15,8 @@ from stepwell.client import Client
 from stepwell.connect.executor import Executor, Target
 from stepwell.connect.http import ServerUnreachable
 from stepwell.errors import RetryAfterError, StepwellError
-from stepwell.function import TriggerEvent
 from stepwell.outcome import UNTOLD
+from stepwell.triggers import TriggerEvent
 from stepwell.wire.ids import hash_step_id
 from tests.unit.connect.gateway import call_body, request
 from tests.unit.connect.loop import on_loop

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from stepwell.client import Client
 from stepwell.connect.hello import App, build_hello
-from stepwell.function import Function, TriggerEvent
+from stepwell.triggers import TriggerEvent
 from stepwell.version import __version__
 from stepwell.wire.connect import StartResponse, WorkerConnectRequestData
 from stepwell.wire.functions import parse_connect_app
+
+if TYPE_CHECKING:
+    from stepwell.function import Function
 
 START = StartResponse(
     connection_id="01K7T09A4B0000000000000000", session_token="session", sync_token="sync"

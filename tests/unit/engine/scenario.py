@@ -10,33 +10,60 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from stepwell.engine.effects import Dispatch, EventsAccepted, Reply, ReportTaken, Transition
+from stepwell.engine.effects import (
+    CancelTaken,
+    CheckpointTaken,
+    Dispatch,
+    EventsAccepted,
+    FunctionStarted,
+    Reply,
+    ReportTaken,
+    Request,
+    SignalTaken,
+    Transition,
+    Withdraw,
+)
 from stepwell.engine.inputs import (
     AppSynced,
     ArrivedEvent,
     CallReported,
+    CancelRequested,
     EventsReceived,
+    FunctionInvoked,
+    RequestReported,
+    SignalSent,
+    StepsCheckpointed,
     WorkerAttached,
     WorkerDetached,
     WorkerGone,
 )
 from stepwell.engine.partition import Partition
-from stepwell.engine.rows import UpdateRun
+from stepwell.engine.rows import PutStep, StepKind, UpdateRun
 from stepwell.engine.turn import EngineConfig
 from stepwell.server.loading import load_partition, load_wanted
+from stepwell.server.lookups import Lookups
+from stepwell.server.payloads import Payloads
 from stepwell.store.memory import MemoryStore
 from stepwell.wire.events import parse_events
 from stepwell.wire.functions import parse_register
 from stepwell.wire.ids import EventId, RequestId, ulid_bytes
 from stepwell.wire.ops import parse_ops
 from stepwell.wire.outcomes import Ops, Outcome, Raised, Returned
-from tests.sim.invariants import Committed, check_call, check_memory, check_runs
+from tests.sim.invariants import (
+    Committed,
+    check_call,
+    check_memory,
+    check_rows_followed,
+    check_runs,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from stepwell.engine.catalog import FunctionEntry
     from stepwell.engine.inputs import Input
     from stepwell.engine.rows import Write
+    from stepwell.wire.ids import RunId
 
 T = TypeVar("T")
 
@@ -65,23 +92,46 @@ class Scenario:
         self.committed = Committed()
         self.now_ms = START_MS
         self.partition = self.rebuilt()
+        self.lookups = Lookups(self.store, self.reader, Payloads(self.reader, self))
         self.last = Transition(writes=[], effects=[])
         self.writes: list[Write] = []
         self.calls: list[Dispatch] = []
+        self.requests: list[Request] = []
+        self.withdrawn: list[RequestId] = []
+        """Calls that workers need not go on with."""
         self.tickets = 0
+
+    def by_no(self, no: int) -> FunctionEntry | None:
+        """The function with this number."""
+        return self.partition.catalog.by_no(no)
 
     # --- facts ---
 
     def step(self, *inputs: Input) -> Transition:
-        """Have a turn and commit it; new calls go to the end of `calls`."""
+        """Have a turn and commit it, and those for the errands that it leaves; new calls go to
+        the end of `calls`. Gives what the first turn decided."""
+        partition, lookups = self.partition, self.lookups
+        given = lookups.inputs(partition, inputs, self.now_ms)
+        first = self._turn([*given, *lookups.errands(partition, 10, self.now_ms)])
+        while partition.errands:
+            self._turn(lookups.errands(partition, 10, self.now_ms))
+        self.last = first
+        return first
+
+    def _turn(self, inputs: Sequence[Input]) -> Transition:
         load_wanted(self.store, self.partition, self.now_ms)
         self.last = self.partition.step(inputs, self.now_ms)
         self.store.commit(self.last.writes)
         self.writes += self.last.writes
         calls = [effect for effect in self.last.effects if isinstance(effect, Dispatch)]
         self.calls += calls
+        self.requests += [each for each in self.last.effects if isinstance(each, Request)]
+        self.withdrawn += [
+            each.request_id for each in self.last.effects if isinstance(each, Withdraw)
+        ]
         check_runs(self.partition, self.store.load_runs(self.committed.take(self.last.writes)))
         check_memory(self.partition)
+        check_rows_followed(self.committed, self.partition)
         for call in calls:
             check_call(self.committed, self.store, call)
         return self.last
@@ -98,6 +148,7 @@ class Scenario:
         live = sorted(self.committed.live)
         check_runs(self.partition, self.store.load_runs(live))
         check_memory(self.partition)
+        check_rows_followed(self.committed, self.partition)
 
     def sync(self, *functions: dict[str, Any], app: str = "shop") -> None:
         """Register functions, given as configurations without their `steps`."""
@@ -163,7 +214,9 @@ class Scenario:
                 ArrivedEvent(event_id=event_id, event=event, known=event_id in known)
                 for event_id, event in zip(ids, parsed, strict=True)
             ),
-            started=self.store.known_dedups(self.partition.dedup_keys(parsed), now_ms=self.now_ms),
+            started=self.store.known_dedups(
+                self.partition.dedup_keys(parsed, self.now_ms), now_ms=self.now_ms
+            ),
         )
 
     def reply(self, outcome: Outcome, call: Dispatch | None = None) -> bool:
@@ -179,6 +232,79 @@ class Scenario:
         self.step(CallReported(ticket=self.ticket(), request_id=request_id, outcome=outcome))
         (taken,) = self.replies(ReportTaken)
         return taken.accepted
+
+    def signal(self, signal: str = "go", data: Any = None) -> RunId | None:
+        """Somebody sends a signal; returns the run that waited for it."""
+        self.step(self.signal_input(signal, data))
+        (taken,) = self.replies(SignalTaken)
+        return taken.run_id
+
+    def signal_input(self, signal: str = "go", data: Any = None) -> SignalSent:
+        return SignalSent(
+            ticket=self.ticket(), signal=signal, data=json.dumps(data).encode(), found=None
+        )
+
+    def cancel(self, run_id: RunId | None = None) -> bool:
+        """Somebody cancels a run, that of the latest call by default; returns whether it was."""
+        self.step(CancelRequested(ticket=self.ticket(), run_id=run_id or self.call.run_id))
+        (taken,) = self.replies(CancelTaken)
+        return taken.cancelled
+
+    def invoke(self, function: str, data: Any = None) -> RunId | None:
+        """Somebody invokes a function; returns its run."""
+        self.step(
+            FunctionInvoked(
+                ticket=self.ticket(),
+                function=function,
+                data=json.dumps(data or {}).encode(),
+                user=None,
+                v=None,
+            )
+        )
+        (started,) = self.replies(FunctionStarted)
+        return None if started.ids is None else started.ids[0]
+
+    def checkpoint(
+        self,
+        *reported: dict[str, Any],
+        call: Dispatch | None = None,
+        fence: str = "request id",
+        generation: int | None = None,
+    ) -> str | None:
+        """The latest call, or another one, tells steps while it goes on; returns the refusal.
+
+        Args:
+            fence: By what the call is named: `request id` or `job`.
+        """
+        call = call or self.call
+        by_id = fence == "request id"
+        self.step(
+            StepsCheckpointed(
+                ticket=self.ticket(),
+                run_id=call.run_id,
+                request_id=call.request_id if by_id else None,
+                job_no=None if by_id else call.job_no,
+                generation=generation,
+                ops=parse_ops(json.dumps(reported).encode()),
+            )
+        )
+        (taken,) = self.replies(CheckpointTaken)
+        return taken.refusal
+
+    def request_ends(
+        self, request: Request | None = None, *, data: Any = None, error: Any = None, **more: Any
+    ) -> None:
+        """A request that the server made for a step is over, the latest by default."""
+        self.step(
+            RequestReported(
+                request_id=(request or self.requests[-1]).request_id,
+                name="fetch",
+                kind=StepKind.FETCH,
+                data=json.dumps(data).encode(),
+                error=None if error is None else json.dumps(error).encode(),
+                **more,
+            )
+        )
 
     def pass_ms(self, ms: int) -> None:
         """Time passes, and the partition is woken as often as it asks for."""
@@ -207,6 +333,17 @@ class Scenario:
     def rows(self, kind: type[T]) -> list[T]:
         """All rows of a kind that were ever written, in order."""
         return [row for row in self.writes if isinstance(row, kind)]
+
+    def step_row(self, name: str, run_id: RunId | None = None) -> PutStep:
+        """What was stored of a step."""
+        return next(
+            row
+            for row in self.rows(PutStep)
+            if row.step_id == step_id(name) and run_id in (None, row.run_id)
+        )
+
+    def has_step(self, name: str) -> bool:
+        return any(row.step_id == step_id(name) for row in self.rows(PutStep))
 
     @property
     def ends(self) -> list[UpdateRun]:

@@ -7,19 +7,24 @@ from typing import Any
 
 import pytest
 
-from stepwell.engine.catalog import Catalog
+from stepwell.engine.catalog import Catalog, check_registration
 from stepwell.engine.rows import PutApp, PutFunction
-from stepwell.wire.functions import parse_register
+from stepwell.errors import WireError
+from stepwell.wire.functions import Registration, parse_register
 from tests.unit.engine.scenario import function_config
 
 
-def sync(catalog: Catalog, *functions: dict[str, Any], app: str = "shop", now_ms: int = 1) -> Any:
+def registration(app: str, *functions: dict[str, Any]) -> Registration:
     body = {
         "appName": app,
         "url": "ws://connect",
         "functions": [function_config(app, **function) for function in functions],
     }
-    return catalog.register(parse_register(json.dumps(body).encode()), now_ms)
+    return parse_register(json.dumps(body).encode())
+
+
+def sync(catalog: Catalog, *functions: dict[str, Any], app: str = "shop", now_ms: int = 1) -> Any:
+    return catalog.register(registration(app, *functions), now_ms)
 
 
 def on(fn: str, *events: str, expression: str | None = None) -> dict[str, Any]:
@@ -28,7 +33,8 @@ def on(fn: str, *events: str, expression: str | None = None) -> dict[str, Any]:
 
 
 def started(catalog: Catalog, name: str, data: Any = None) -> list[str]:
-    return [entry.config.name for entry in catalog.started_by(name, lambda: data)]
+    found = catalog.started_by(name, lambda: {"name": name, "data": data}, 1)
+    return [entry.config.name for entry in found]
 
 
 @pytest.mark.parametrize(
@@ -89,6 +95,93 @@ def test_an_expression_compares_one_text_in_the_data(data: Any, starts: bool) ->
     assert started(catalog, "order/paid", data) == (["ship"] if starts else [])
 
 
+@pytest.mark.parametrize(
+    ("expression", "data", "starts"),
+    [
+        ("event.data.total > 10", {"total": 11}, True),
+        ("event.data.total > 10", {"total": 10}, False),
+        ("event.data.total > 10", {"total": "many"}, False),
+        ("event.data.total > 10", {}, False),
+        ("event.name == 'order/paid'", {}, True),
+        ("event.data.kind == 'a' || event.data.kind == 'b'", {"kind": "b"}, True),
+        ("event.data.total", {"total": 1}, False),
+    ],
+)
+def test_any_expression_may_be_a_condition(expression: str, data: Any, starts: bool) -> None:
+    catalog = Catalog()
+    sync(catalog, on("ship", "order/paid", expression=expression))
+    assert started(catalog, "order/paid", data) == (["ship"] if starts else [])
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"triggers": [{"event": "a", "expression": "event.data.x >"}]}, "event.data.x >"),
+        ({"triggers": [{"event": "a", "expression": "nobody.data == 1"}]}, "nobody"),
+        ({"triggers": [{"cron": "@daily"}]}, "five fields"),
+        ({"triggers": [{"cron": "TZ=Mars/Base 0 0 * * *"}]}, "Mars/Base"),
+        ({"triggers": [{"cron": "61 * * * *"}]}, "61 * * * *"),
+        ({"cancel": [{"event": "a", "if": "async.data.x ="}]}, "async.data.x ="),
+        ({"cancel": [{"event": "a", "if": "async.data.x + 1 == 2"}]}, "arithmetic"),
+        ({"cancel": [{"event": "a", "if": "has(async.data.x)"}]}, "has()"),
+    ],
+)
+def test_a_registration_that_means_nothing_is_refused(options: dict[str, Any], reason: str) -> None:
+    with pytest.raises(WireError) as caught:
+        check_registration(registration("shop", {"fn": "fine"}, {"fn": "ship", **options}))
+    assert caught.value.code == "function_invalid"
+    assert "'shop-ship'" in caught.value.message
+    assert reason in caught.value.message
+
+
+def test_a_registration_that_means_something_is_taken() -> None:
+    triggers = [
+        {"event": "a", "expression": "event.data.x > 1"},
+        {"cron": "CRON_TZ=Asia/Tokyo */5 9-17 * * MON-FRI", "jitter": "5s"},
+    ]
+    cancel = [{"event": "b", "if": "async.data.x == event.data.x && async.data.n > 1"}]
+    check_registration(registration("shop", {"fn": "ship", "triggers": triggers, "cancel": cancel}))
+
+
+@pytest.mark.parametrize(
+    ("expression", "more"),
+    [
+        (None, False),
+        ("event.data.function_id == 'shop-ship'", False),
+        ("event.data.run_id == 'x'", False),
+        ("event.data.error.name == 'x'", True),
+        ("event.data.function_id != 'x'", True),
+    ],
+)
+def test_who_asks_more_of_a_lifecycle_event_than_its_ids(
+    expression: str | None, more: bool
+) -> None:
+    catalog = Catalog()
+    sync(catalog, on("ship", "inngest/*", expression=expression), on("other", "order/paid"))
+    assert catalog.asks_more_than_ids("inngest/function.failed") is more
+    assert not catalog.asks_more_than_ids("order/paid")
+
+
+def test_a_cancellation_may_ask_more_as_well() -> None:
+    catalog = Catalog()
+    plain = {"event": "b"}
+    sync(catalog, {**on("ship", "a"), "cancel": [plain]})
+    assert not catalog.asks_more_than_ids("a")
+    sync(catalog, {**on("ship", "a"), "cancel": [plain, {"event": "c", "if": "event.data.x == 1"}]})
+    assert catalog.asks_more_than_ids("a")
+
+
+def test_a_function_is_named_by_its_slug_or_its_id_unless_it_is_archived() -> None:
+    catalog = Catalog()
+    sync(catalog, on("ship", "a"), on("bill", "a"))
+    ship = catalog.named("shop-ship")
+    assert ship is not None
+    assert catalog.named(ship.function_id) is ship
+    assert catalog.named("ship") is None
+    sync(catalog, on("bill", "a"))
+    assert catalog.named("shop-ship") is None
+
+
 def test_the_second_trigger_is_tried_when_the_first_has_a_false_expression() -> None:
     catalog = Catalog()
     triggers = [
@@ -109,14 +202,14 @@ def test_data_is_decoded_once_and_only_for_an_expression() -> None:
     )
     decoded = 0
 
-    def data() -> Any:
+    def event() -> Any:
         nonlocal decoded
         decoded += 1
-        return {"kind": "b"}
+        return {"data": {"kind": "b"}}
 
-    catalog.started_by("order/paid", data)
+    catalog.started_by("order/paid", event, 1)
     assert decoded == 0
-    assert [entry.config.name for entry in catalog.started_by("order/gift", data)] == ["other"]
+    assert [entry.config.name for entry in catalog.started_by("order/gift", event, 1)] == ["other"]
     assert decoded == 1
 
 

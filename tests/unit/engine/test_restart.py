@@ -43,6 +43,19 @@ def extends(s: Scenario) -> None:
     assert renewed is not None
 
 
+def waits(step: str, condition: str | None) -> dict[str, object]:
+    opts = {"event": "bank/booked", "timeout": "1h", "if": condition}
+    return op("WaitForEvent", step, opts=opts)
+
+
+def signals(step: str, signal: str, **opts: str) -> dict[str, object]:
+    return op("WaitForSignal", step, opts={"signal": signal, "timeout": "1h", **opts})
+
+
+def invokes(step: str, **opts: str) -> dict[str, object]:
+    return op("InvokeFunction", step, opts={"function_id": "shop-handler", **opts})
+
+
 RACE = {"parallelMode": "race"}
 STORIES: dict[str, list[Act]] = {
     "a chain": [
@@ -119,6 +132,68 @@ STORIES: dict[str, list[Act]] = {
         replies(returned()),
         lambda s: s.reply(returned(), s.calls[3]),
     ],
+    "events are waited for": [
+        sends(data={"id": 7}),
+        replies(
+            ops(
+                waits("a", "async.data.id == event.data.id"),
+                waits("b", "async.data.n > 3"),
+                waits("c", None),
+            )
+        ),
+        sends("bank/booked", data={"id": 8, "n": 1}),
+        sends("bank/booked", data={"id": 7, "n": 2}),
+        sends("bank/booked", data={"id": 7, "n": 4}),
+        replies(ops(waits("d", "async.data.n > 3"))),
+        passes(3_600_000),
+        replies(returned()),
+    ],
+    "signals are waited for": [
+        sends(),
+        replies(ops(signals("a", "one"), signals("b", "two"))),
+        lambda s: s.signal("two", 2),
+        sends(),
+        replies(ops(signals("a", "one", conflict="replace"))),
+        lambda s: s.signal("one", 1),
+        replies(returned()),
+        lambda s: s.signal("one", 1),
+        passes(3_600_000),
+        replies(returned()),
+    ],
+    "functions are invoked": [
+        sends(),
+        replies(ops(invokes("a"), invokes("b"))),
+        lambda s: s.reply(returned(1), s.calls[1]),
+        lambda s: s.reply(ops(op("Sleep", "nap", name="2h")), s.calls[2]),
+        passes(7_200_000),
+        replies(raised(no_retry=True)),
+        replies(ops(invokes("c", timeout="1s"))),
+        passes(1_000),
+        replies(ops(invokes("d", function_id="shop-none"))),
+        replies(returned()),
+        lambda s: s.reply(returned(), s.calls[-3]),
+    ],
+    "runs are cancelled": [
+        sends(data={"id": 7}),
+        sends(data={"id": 8}),
+        sends("order/void", data={"id": 7}),
+        lambda s: s.cancel(s.calls[1].run_id),
+        sends(data={"id": 7}),
+        replies(ops(op("Sleep", "nap", name="2h"))),
+        sends("order/void", data={"id": 9}),
+        sends("order/void", data={"id": 7}),
+        sends(data={"id": 7}),
+        replies(ops(op("Sleep", "nap", name="30h"))),
+        passes(86_400_000),
+    ],
+    "checkpoints and deferred functions": [
+        sends(),
+        lambda s: s.checkpoint(op("StepRun", "a"), op("StepRun", "b")),
+        lambda s: s.checkpoint(op("DeferAdd", "d", opts={"fn_slug": "x", "input": {"n": 1}})),
+        lambda s: s.checkpoint(op("StepRun", "c")),
+        replies(returned()),
+        passes(10),
+    ],
 }
 
 
@@ -128,7 +203,12 @@ def told(story: list[Act], restart_at: int | None) -> Scenario:
     s = Scenario(reconnect_grace_ms=120_000)
     failed = "event.data.function_id == 'shop-ship'"
     s.sync(
-        {"fn": "ship", "retries": 2},
+        {
+            "fn": "ship",
+            "retries": 2,
+            "cancel": [{"event": "order/void", "if": "async.data.id == event.data.id"}],
+            "timeouts": {"finish": "1d"},
+        },
         {
             "fn": "handler",
             "triggers": [{"event": "inngest/function.failed", "expression": failed}],

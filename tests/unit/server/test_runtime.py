@@ -24,17 +24,18 @@ from stepwell.wire.calls import decode_call
 from stepwell.wire.connect import GatewayExecutorRequestData
 from stepwell.wire.events import EventSeed, parse_events
 from stepwell.wire.functions import parse_register
-from stepwell.wire.ids import parse_ulid
+from stepwell.wire.ids import RequestId, parse_ulid
 from tests.unit.engine.scenario import function_config, op, ops, ran, returned, step_id
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
 
     from stepwell.engine.effects import Transition
     from stepwell.engine.inputs import Input
     from stepwell.engine.rows import Write
     from stepwell.server.runtime import MakeCall
     from stepwell.store.interface import RunRecord
+    from stepwell.wire.functions import Registration
 
 
 class FailingStore(MemoryStore):
@@ -73,6 +74,7 @@ class Port:
         self.calls: asyncio.Queue[GatewayExecutorRequestData] = asyncio.Queue()
         self.flushes = 0
         self._unsent: list[MakeCall] = []
+        self.withdrawn: list[RequestId] = []
 
     def send_call(self, make: MakeCall) -> None:
         self._unsent.append(make)
@@ -85,6 +87,9 @@ class Port:
                 self.calls.put_nowait(GatewayExecutorRequestData.FromString(made[1]))
         self._unsent.clear()
 
+    def withdraw(self, request_id: RequestId) -> None:
+        self.withdrawn.append(request_id)
+
     async def call(self) -> GatewayExecutorRequestData:
         async with asyncio.timeout(5):
             return await self.calls.get()
@@ -92,7 +97,11 @@ class Port:
 
 @asynccontextmanager
 async def running(
-    store: MemoryStore, *, clock: SystemClock | None = None, **config: Any
+    store: MemoryStore,
+    *,
+    clock: SystemClock | None = None,
+    admit: Callable[[Registration], None] = lambda _registration: None,
+    **config: Any,
 ) -> AsyncIterator[Runtime]:
     loop = asyncio.get_running_loop()
     runtime = Runtime(
@@ -102,6 +111,7 @@ async def running(
         ids=SystemIds(),
         clock=clock or SystemClock(),
         loop=loop,
+        admit=admit,
     )
     runtime.start()
     try:
@@ -494,16 +504,15 @@ def test_more_runs_than_memory_holds_all_end() -> None:
     run_test(story)
 
 
-def test_function_served_over_http_is_refused_and_nothing_is_registered() -> None:
+def test_a_registration_that_is_not_admitted_leaves_nothing() -> None:
+    def refuse(registration: Registration) -> None:
+        raise WireError(f"not {registration.app_name}", code="sdk_version_denied")
+
     async def story() -> None:
-        async with running(MemoryStore()) as runtime:
-            config = function_config("shop")
-            config["steps"]["step"]["runtime"] = {"type": "http", "url": "http://127.0.0.1:1/a"}
-            body = {"appName": "shop", "url": "http://127.0.0.1:1/a", "functions": [config]}
-            with pytest.raises(WireError) as refused:
+        async with running(MemoryStore(), admit=refuse) as runtime:
+            body = {"appName": "shop", "functions": [function_config("shop")]}
+            with pytest.raises(WireError, match="not shop"):
                 await runtime.register(parse_register(msgspec.json.encode(body)))
-            assert refused.value.code == "function_unsupported"
-            assert "shop-ship" in refused.value.message
             assert runtime.catalog.apps == {}
 
     run_test(story)
@@ -605,7 +614,7 @@ def test_several_runs_that_are_broken_together_are_all_given_up(
                 await send(runtime)
                 call = await port.call()
                 assert await runtime.report(request_id=call.request_id, outcome=nap)
-            monkeypatch.setattr(Turn, "wake_sleep", broken)
+            monkeypatch.setattr(Turn, "finish_waiting_step", broken)
             clock.jump(60_000)
             await send(runtime)
             call = await port.call()

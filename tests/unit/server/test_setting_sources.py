@@ -97,12 +97,10 @@ def test_seconds_become_milliseconds() -> None:
 def test_what_has_no_meaning_is_remembered_and_no_error() -> None:
     given = resolve(
         "dev",
-        {"no_discovery": True, "no_poll": True, "tick": "10", "sdk_url": ("http://a",)},
+        {"no_ui": True, "tick": "10", "redis_uri": "redis://a"},
         environ={"INNGEST_QUEUE_WORKERS": "5"},
     )
-    assert set(given.ignored) == {
-        "--no-discovery", "--no-poll", "--tick", "--sdk-url", "INNGEST_QUEUE_WORKERS",
-    }  # fmt: skip
+    assert set(given.ignored) == {"--no-ui", "--tick", "--redis-uri", "INNGEST_QUEUE_WORKERS"}
 
 
 def test_a_setting_of_the_other_mode_is_ignored() -> None:

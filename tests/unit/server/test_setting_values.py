@@ -89,3 +89,29 @@ def test_values_of_a_file_are_read_as_texts(given: object, text: str) -> None:
 def test_what_a_file_may_not_hold(given: object) -> None:
     with pytest.raises(ValueError, match="a text"):
         values.as_text(given)
+
+
+@pytest.mark.parametrize(
+    ("given", "url"),
+    [
+        ("http://a:3000/api/inngest", "http://a:3000/api/inngest"),
+        ("https://a/", "https://a/"),
+        ("localhost:3000/api/inngest", "http://localhost:3000/api/inngest"),
+    ],
+)
+def test_an_app_is_at_an_http_url(given: str, url: str) -> None:
+    assert values.app_url(given) == url
+
+
+@pytest.mark.parametrize("given", ["", "ftp://a/", "http://", "http://a:0/", "http://[::1"])
+def test_an_app_is_nowhere_else(given: str) -> None:
+    with pytest.raises(ValueError, match="http://localhost:3000"):
+        values.app_url(given)
+
+
+def test_a_range_of_addresses() -> None:
+    assert values.address_range("10.1.0.0/16") == "10.1.0.0/16"
+    assert values.address_range("fd12::1") == "fd12::1/128"
+    for given in ("10.1.2.3/16", "10.1.0.0/33", "here", ""):
+        with pytest.raises(ValueError, match=r"10\.1\.0\.0/16"):
+            values.address_range(given)

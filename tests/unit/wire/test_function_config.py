@@ -10,6 +10,7 @@ import pytest
 from stepwell.errors import WireError
 from stepwell.wire.function_config import (
     UNSUPPORTED_OPTIONS,
+    Cancel,
     Equality,
     FunctionConfig,
     Trigger,
@@ -167,20 +168,64 @@ def test_an_option_that_is_not_supported_is_refused_by_name(option: str, spell: 
 
 
 @pytest.mark.parametrize(
-    ("trigger", "word"),
+    "expression",
+    ["event.data.total > 10", "event.name == 'a'", "event.data.a == 'x' && true", "no such thing"],
+)
+def test_a_trigger_keeps_its_expression_whatever_it_means(expression: str) -> None:
+    (trigger,) = read(config(triggers=[{"event": "a", "expression": expression}])).triggers
+
+    assert trigger == Trigger(event="a", expression=expression)
+
+
+@pytest.mark.parametrize(
+    ("given", "jitter_ms"),
+    [({}, 0), ({"jitter": None}, 0), ({"jitter": ""}, 0), ({"jitter": "0s"}, 0),
+     ({"jitter": "1s"}, 1_000), ({"JITTER": "5m"}, 300_000), ({"jitter": " 30s "}, 30_000)],
+)  # fmt: skip
+def test_a_schedule_and_its_jitter(given: Any, jitter_ms: int) -> None:
+    (trigger,) = read(config(triggers=[{"cron": "0 9 * * 1", **given}])).triggers
+
+    assert trigger == Trigger(cron="0 9 * * 1", jitter_ms=jitter_ms)
+
+
+def test_schedules_of_a_function_beside_its_events() -> None:
+    given = [{"cron": "* * * * *"}, {"event": "a"}, {"cron": "TZ=Europe/Paris 0 9 * * *"}]
+
+    assert [trigger.cron for trigger in read(config(triggers=given)).triggers] == [
+        "* * * * *",
+        None,
+        "TZ=Europe/Paris 0 9 * * *",
+    ]
+
+
+def test_cancels() -> None:
+    given = [
+        {"event": "order/void", "if": " async.data.id == event.data.id ", "timeout": "1h"},
+        {"Event": "shop/closed", "IF": None, "timeout": ""},
+        {"event": "a", "timeout": "2030-01-01T00:00:00Z"},
+    ]
+
+    assert read(config(cancel=given)).cancels == (
+        Cancel(event="order/void", expression="async.data.id == event.data.id", timeout="1h"),
+        Cancel(event="shop/closed"),
+        Cancel(event="a", timeout="2030-01-01T00:00:00Z"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "start_ms", "finish_ms"),
     [
-        ({"cron": "0 9 * * 1"}, "cron"),
-        ({"event": "a", "expression": "event.data.total > 10"}, "event.data.total > 10"),
-        ({"event": "a", "expression": "event.name == 'a'"}, "expression"),
-        ({"event": "a", "expression": "event.data.a == 'x' && true"}, "expression"),
+        (None, None, None),
+        ({}, None, None),
+        ({"start": "10s"}, 10_000, None),
+        ({"Start": None, "FINISH": "1d12h"}, None, 129_600_000),
+        ({"start": "0s", "finish": "1ms"}, 0, 1),
     ],
 )
-def test_a_trigger_that_is_not_supported_is_refused_by_name(trigger: Any, word: str) -> None:
-    error = refusal(config(triggers=[trigger]))
+def test_timeouts(given: Any, start_ms: int | None, finish_ms: int | None) -> None:
+    function = read(config(timeouts=given))
 
-    assert error.code == "function_unsupported"
-    assert "'shop-ship'" in error.message
-    assert word in error.message
+    assert (function.start_timeout_ms, function.finish_timeout_ms) == (start_ms, finish_ms)
 
 
 @pytest.mark.parametrize(
@@ -216,6 +261,26 @@ def test_a_trigger_that_is_not_supported_is_refused_by_name(trigger: Any, word: 
         (config(triggers=[{}]), "either an event or a cron schedule"),
         (config(triggers=[{"event": "a", "cron": "* * * * *"}]), "either an event or a cron"),
         (config(triggers=[{"event": 1}]), "event must be a text"),
+        (config(triggers=[{"cron": "*" * 256}]), "255 characters"),
+        (config(triggers=[{"cron": "* * * * *", "expression": "true"}]), "have an expression"),
+        (config(triggers=[{"cron": "* * * * *", "jitter": "999ms"}]), "from 1s to 5m"),
+        (config(triggers=[{"cron": "* * * * *", "jitter": "301s"}]), "from 1s to 5m"),
+        (config(triggers=[{"cron": "* * * * *", "jitter": "soon"}]), "its jitter: "),
+        (config(triggers=[{"cron": "* * * * *", "jitter": 30}]), "jitter must be a text"),
+        (
+            config(triggers=[{"cron": "* * * * *"}, {"cron": "* * * * *", "jitter": "5s"}]),
+            "'* * * * *' is there twice",
+        ),
+        (config(cancel={}), "cancel must be an array"),
+        (config(cancel=["a"]), "a cancel must be an object"),
+        (config(cancel=[{"event": f"e{n}"} for n in range(6)]), "5 cancels, not 6"),
+        (config(cancel=[{}]), "the event of a cancel must have 1 to 255 characters"),
+        (config(cancel=[{"event": "x" * 256}]), "the event of a cancel must have 1 to 255"),
+        (config(cancel=[{"event": "a", "timeout": "soon"}]), "the timeout of a cancel: "),
+        (config(cancel=[{"event": "a", "if": 1}]), "if must be a text"),
+        (config(timeouts=[]), "timeouts must be an object"),
+        (config(timeouts={"start": "soon"}), "its start timeout: "),
+        (config(timeouts={"finish": "-1s"}), "its finish timeout"),
         (config(triggers=[{"event": "a", "expression": 1}]), "expression must be a text"),
         (config(triggers=[{"event": "x" * 256}]), "255 characters"),
         (config(triggers=[{"event": f"e{n}"} for n in range(11)]), "10 triggers, not 11"),
@@ -285,9 +350,5 @@ def test_equality(text: str, equality: Equality) -> None:
         "event.data.a == '" + "\\\\" * 100_000,
     ],
 )
-def test_other_expressions_are_refused(text: str) -> None:
-    with pytest.raises(WireError) as caught:
-        parse_equality(text)
-
-    assert caught.value.code == "function_unsupported"
-    assert len(caught.value.message) < 300
+def test_another_expression_is_no_equality(text: str) -> None:
+    assert parse_equality(text) is None

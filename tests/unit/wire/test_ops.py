@@ -90,7 +90,7 @@ def test_op_in_any_letter_case(spelling: str) -> None:
     assert parse_one(op=spelling).op == ops.STEP_RUN
 
 
-@pytest.mark.parametrize("spelling", ["WaitForEvent", "waitforevent", "Nonsense"])
+@pytest.mark.parametrize("spelling", ["WaitForever", "waitforever", "Nonsense"])
 def test_an_op_that_is_not_known_keeps_its_spelling(spelling: str) -> None:
     assert parse_one(op=spelling).op == spelling
 

@@ -28,12 +28,17 @@ def apply_failed(report: Report, op: Op) -> None:
 
     An error that must not be retried says so to the function as well.
     """
+    report.complete_step(op, StepKind.FAILED, failed_memo(op, no_retry=report.no_retry))
+
+
+def failed_memo(op: Op, *, no_retry: bool) -> bytes:
+    """The error as the SDK gets it back."""
     error = _error(op)
-    if report.no_retry:
+    if no_retry:
         fields = msgspec.json.decode(error)
         if isinstance(fields, dict):
             error = msgspec.json.encode({**fields, "noRetry": True})
-    report.complete_step(op, StepKind.FAILED, error)
+    return error
 
 
 def _error(op: Op) -> bytes:

@@ -9,14 +9,14 @@ from __future__ import annotations
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING, TypeAlias
 
-from stepwell.engine.state import Phase, Sleep
+from stepwell.engine.state import Deadline, Job, Phase, Sleep, Wait
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
-    from stepwell.engine.state import Job, Run
+    from stepwell.engine.state import Run, Timed
 
-_Entry: TypeAlias = "tuple[int, int, Run, Job | Sleep]"
+_Entry: TypeAlias = "tuple[int, int, Run, Job | Timed]"
 
 
 class Timers:
@@ -33,13 +33,13 @@ class Timers:
         self._seq = 0
         self.horizon_ms = 0
 
-    def push(self, run: Run, wait: Job | Sleep) -> None:
+    def push(self, run: Run, wait: Job | Timed) -> None:
         """Remember a time, if it lies before the horizon."""
         if wait.due_ms <= self.horizon_ms:
             self._seq += 1
             heappush(self._heap, (wait.due_ms, self._seq, run, wait))
 
-    def pop_due(self, now_ms: int) -> tuple[Run, Job | Sleep] | None:
+    def pop_due(self, now_ms: int) -> tuple[Run, Job | Timed] | None:
         """Take the first wait that is over, None if there is none."""
         heap = self._heap
         while heap and heap[0][0] <= now_ms:
@@ -76,7 +76,7 @@ class Timers:
         self.horizon_ms = horizon_ms
         self._draw_above = self._window
         for run in runs:
-            waits: list[Job | Sleep] = [*run.state.jobs, *run.state.sleeps]
+            waits: list[Job | Timed] = [*run.state.jobs, *run.state.times()]
             for wait in waits:
                 if before_ms < wait.due_ms <= horizon_ms and _holds(run, wait, wait.due_ms):
                     self.push(run, wait)
@@ -86,8 +86,17 @@ def _entry_order(entry: _Entry) -> tuple[int, int]:
     return entry[0], entry[1]
 
 
-def _holds(run: Run, wait: Job | Sleep, due_ms: int) -> bool:
+def _holds(run: Run, wait: Job | Timed, due_ms: int) -> bool:
     """Whether the run still waits for this."""
-    if isinstance(wait, Sleep):
-        return any(sleep is wait for sleep in run.state.sleeps)
-    return wait.phase is Phase.WAITING and wait.due_ms == due_ms
+    if isinstance(wait, Job):
+        return wait.phase is Phase.WAITING and wait.due_ms == due_ms
+    state = run.state
+    held: Sequence[Timed]
+    match wait:
+        case Sleep():
+            held = state.sleeps
+        case Wait():
+            held = state.waits
+        case Deadline():
+            held = state.deadlines
+    return any(other is wait for other in held)

@@ -10,6 +10,7 @@ from stepwell.errors import WireError
 from stepwell.server.api import rest_v1, rest_v2
 from stepwell.server.api.auth import Gate
 from stepwell.server.api.bodies import BODY_TIMEOUT_S
+from stepwell.server.api.checkpoints import Checkpoints
 from stepwell.server.api.connect import ConnectHttp
 from stepwell.server.api.context import Context
 from stepwell.server.api.dev import DevInfo
@@ -21,6 +22,7 @@ from stepwell.server.api.refusals import RefusalLog
 from stepwell.server.api.register import Registrations
 from stepwell.server.api.responses import V2_PREFIXES
 from stepwell.server.api.run_state import RunState
+from stepwell.server.app_book import AppBook
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,6 +39,7 @@ def build_api(
     runtime: Runtime,
     settings: Settings,
     book: WorkerBook,
+    app_book: AppBook | None = None,
     gateway_url: Callable[[str], str],
     mint_session_token: Callable[[str], str],
     drained: Callable[[], bool],
@@ -54,6 +57,7 @@ def build_api(
         runtime=runtime,
         settings=settings,
         book=book,
+        app_book=app_book or AppBook(),
         gateway_url=gateway_url,
         mint_session_token=mint_session_token,
         drained=drained,
@@ -66,6 +70,7 @@ def build_api(
         Registrations(context),
         ConnectHttp(context),
         RunState(context),
+        Checkpoints(context),
         rest_v1.EventReads(context),
         rest_v1.RunReads(context),
         rest_v2.RunReads(context),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from stepwell.server.app_book import AppBook
     from stepwell.server.runtime import Runtime
     from stepwell.server.settings import Settings
     from stepwell.server.workers import WorkerBook
@@ -25,6 +26,7 @@ class Context:
         runtime: Runtime,
         settings: Settings,
         book: WorkerBook,
+        app_book: AppBook,
         gateway_url: Callable[[str], str],
         mint_session_token: Callable[[str], str],
         drained: Callable[[], bool],
@@ -33,6 +35,7 @@ class Context:
         self.runtime = runtime
         self.settings = settings
         self.book = book
+        self.app_book = app_book
         self.gateway_url = gateway_url
         self.mint_session_token = mint_session_token
         self.drained = drained

@@ -45,9 +45,9 @@ class DevInfo:
                 "version": __version__,
                 "authed": False,
                 "startOpts": {
-                    "urls": [],
-                    "autodiscover": False,
-                    "poll": False,
+                    "urls": list(settings.sdk_urls),
+                    "autodiscover": not settings.no_discovery,
+                    "poll": not settings.no_poll,
                     "require_keys": False,
                     "retry_interval": _seconds(settings.retry_interval_ms or 0),
                     "connectGatewayPort": urlsplit(self._context.gateway_url("")).port

@@ -1,4 +1,4 @@
-"""`POST /fn/register`: an app says which functions it has.
+"""`POST /fn/register`: an app says which functions it has. `DELETE /fn/remove`: it is gone.
 
 Source: docs/reference/wire/registration.md.
 """
@@ -7,16 +7,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from starlette.responses import Response
 from starlette.routing import Route
 
 from stepwell.errors import WireError
 from stepwell.server.api.bodies import read_body
 from stepwell.server.api.responses import json_response
+from stepwell.wire.app_urls import normal_url
 from stepwell.wire.functions import parse_register
 
 if TYPE_CHECKING:
     from starlette.requests import Request
-    from starlette.responses import Response
 
     from stepwell.server.api.context import Context
 
@@ -30,7 +31,28 @@ class Registrations:
         self._context = context
 
     def routes(self) -> list[Route]:
-        return [Route("/fn/register", self.register, methods=["POST"])]
+        return [
+            Route("/fn/register", self.register, methods=["POST"]),
+            Route("/fn/remove", self.remove, methods=["DELETE"]),
+        ]
+
+    async def remove(self, request: Request) -> Response:
+        """Take the app at `url` out of the list. Durable when it answers.
+
+        Raises:
+            WireError: 404 `app_not_found`.
+        """
+        url = request.query_params.get("url", "")
+        context = self._context
+        wanted = normal_url(url)
+        found = False
+        for app in list(context.runtime.catalog.apps.values()):
+            if url and normal_url(app.url) == wanted:
+                found |= await context.runtime.remove_app(app.name)
+                context.app_book.removed(app.name)
+        if context.app_book.forget(url) or found:
+            return Response(status_code=200)
+        raise WireError(f"App not found: {url}", code="app_not_found", status=404)
 
     async def register(self, request: Request) -> Response:
         """Durable when it answers.
@@ -51,7 +73,10 @@ class Registrations:
             bytes_max=REGISTER_BYTES_MAX,
             timeout_s=self._context.body_timeout_s,
         )
-        done = await self._context.runtime.register(parse_register(body))
+        registration = parse_register(body)
+        done = await self._context.runtime.register(registration)
+        if registration.method == "serve":
+            self._context.app_book.synced(registration.url, registration.app_name)
         return json_response(
             {
                 "ok": True,

@@ -10,7 +10,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from stepwell.wire.calls import encode_call
+from stepwell.server.dispatch.call_body import call_body, run_text
 from stepwell.wire.connect import GatewayExecutorRequestData
 from stepwell.wire.ids import ACCOUNT_ID, ENVIRONMENT_ID, ulid_text
 
@@ -19,12 +19,9 @@ if TYPE_CHECKING:
     from stepwell.engine.effects import Dispatch
     from stepwell.server.payloads import RunPayload
 
-REQUEST_BYTES_MAX = 4 * 2**20
-"""A call with more JSON than this is sent without its steps; the SDK fetches them."""
-
-_REQUEST_ID, _STEP_ID, _PAYLOAD, _RUN_ID, _LEASE_ID, _JOB_ID = (
-    bytes([number << 3 | 2]) for number in (1, 8, 9, 12, 13, 14)
-)
+_STEP_ID, _PAYLOAD, _JOB_ID = (bytes([number << 3 | 2]) for number in (8, 9, 14))
+# A ULID has 26 characters.
+_REQUEST_ID, _RUN_ID, _LEASE_ID = (bytes([number << 3 | 2, 26]) for number in (1, 12, 13))
 
 
 class ConnectCalls:
@@ -38,55 +35,22 @@ class ConnectCalls:
     ) -> tuple[str, bytes]:
         """The request id as text, and the serialised message."""
         request_id = ulid_text(call.request_id)
-        run_id = _run_text(call.run_id)
+        run_id = run_text(call.run_id)
         job_id = f"{run_id}-{call.job_no}"
-        body = self._body(call, entry, payload, request_id, run_id, job_id, call.use_api)
-        if len(body) > REQUEST_BYTES_MAX:
-            body = self._body(call, entry, payload, request_id, run_id, job_id, True)
+        body = call_body(call, entry, payload, request_id=request_id, run_id=run_id, job_id=job_id)
         step_id = call.step_id.encode()
+        # A lease's id ends as the request's does.
+        lease_text = f"{_time_text(lease_id[:6])}{request_id[10:]}"
         parts = (
             self._fixed_part(entry),
-            _REQUEST_ID, _varint(26), request_id.encode(),
+            _REQUEST_ID, request_id.encode(),
             _STEP_ID, _varint(len(step_id)), step_id,
             _PAYLOAD, _varint(len(body)), body,
-            _RUN_ID, _varint(26), run_id.encode(),
-            _LEASE_ID, _varint(26), ulid_text(lease_id).encode(),
+            _RUN_ID, run_id.encode(),
+            _LEASE_ID, lease_text.encode(),
             _JOB_ID, _varint(len(job_id)), job_id.encode(),
         )  # fmt: skip
         return request_id, b"".join(parts)
-
-    @staticmethod
-    def _body(
-        call: Dispatch,
-        entry: FunctionEntry,
-        payload: RunPayload,
-        request_id: str,
-        run_id: str,
-        job_id: str,
-        use_api: bool,
-    ) -> bytes:
-        memos = payload.memos
-        steps = () if use_api else [(step_id, memos[step_id]) for step_id in call.stack]
-        # A large event goes out once, not twice; the SDK fetches the list as well.
-        alone = use_api and 2 * len(payload.event) > REQUEST_BYTES_MAX
-        return encode_call(
-            event=payload.event,
-            events=() if alone else (payload.event,),
-            steps=steps,
-            attempt=call.attempt,
-            max_attempts=call.max_attempts,
-            run_id=run_id,
-            fn_id=entry.function_id,
-            request_id=request_id,
-            job_id=job_id,
-            generation=call.generation,
-            stack=call.stack,
-            current=call.current,
-            disable_immediate_execution=call.plan_only,
-            use_api=use_api,
-            version=call.version,
-            qi_id=job_id,
-        )
 
     def _fixed_part(self, entry: FunctionEntry) -> bytes:
         known = self._fixed.get(entry.no)
@@ -117,5 +81,9 @@ def _varint(number: int) -> bytes:
     return bytes(out)
 
 
-_run_text = lru_cache(maxsize=8_192)(ulid_text)  # a run has a call for each of its steps
+@lru_cache(maxsize=64)
+def _time_text(time: bytes) -> str:
+    return ulid_text(time + bytes(10))[:10]
+
+
 _ONE_BYTE = [bytes([number]) for number in range(0x80)]

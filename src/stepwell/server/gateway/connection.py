@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from stepwell.server.runtime import MakeCall, Runtime
     from stepwell.server.workers import WorkerBook
     from stepwell.wire.functions import Registration
+    from stepwell.wire.ids import RequestId
 
 PENDING_MAX = 1_000
 PENDING_BYTES_MAX = 16 * 2**20
@@ -128,6 +129,10 @@ class Connection:
     def flush(self) -> None:
         """Send what was buffered, together with the acknowledgements of the same commit."""
         self._wire.send_now()
+
+    def withdraw(self, request_id: RequestId) -> None:
+        """The protocol has no message for it: the worker hears that its lease is over when it
+        asks for more time, within seconds."""
 
     # --- the socket's side ---
 

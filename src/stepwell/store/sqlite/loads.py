@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 import apsw
 
-from stepwell.engine.rows import PutApp, PutFunction, RunImage, RunStatus, StepRef
+from stepwell.engine.rows import (
+    PutApp,
+    PutErrand,
+    PutFunction,
+    PutSchedule,
+    RunImage,
+    RunStatus,
+    StepRef,
+    WatchKind,
+)
 from stepwell.store.sqlite.columns import step_text
 from stepwell.store.sqlite.failures import store_error
 from stepwell.store.sqlite.statements import load_statements
@@ -113,6 +122,33 @@ class Loads:
             for key in keys
             for (run_id,) in self._query("dedup_run", *key, now_ms)
         }
+
+    def load_watched(self) -> list[tuple[str, str, int, bytes]]:
+        return list(self._query("watched"))
+
+    def find_watches(
+        self,
+        kind: WatchKind,
+        subject: str,
+        path: str,
+        value: bytes,
+        *,
+        after: bytes,
+        before: bytes,
+        limit: int,
+    ) -> list[tuple[bytes, RunId]]:
+        rows = self._query("watches", kind, subject, path, value, after, before, limit)
+        return [(watch_id, RunId(run_id)) for watch_id, run_id in rows]
+
+    def scan_errands(self, *, after: bytes, limit: int) -> list[PutErrand]:
+        rows = self._query("errands", after, limit)
+        return [PutErrand(errand_id=errand_id, body=body) for errand_id, body in rows]
+
+    def load_schedules(self) -> list[PutSchedule]:
+        return [
+            PutSchedule(function_no=no, cron=cron, last_ms=last_ms)
+            for no, cron, last_ms in self._query("schedules")
+        ]
 
     def count_stranded(self) -> int:
         ((count,),) = self._query("count_stranded")

@@ -5,16 +5,23 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, assert_never
 
 from stepwell.engine.rows import (
+    DeleteErrand,
     DeleteLive,
+    DeleteSchedule,
+    DeleteWatch,
     PutApp,
     PutDedup,
+    PutErrand,
     PutEvent,
     PutFunction,
     PutHistory,
     PutLive,
     PutQuarantine,
     PutRun,
+    PutSchedule,
     PutStep,
+    PutWatch,
+    SetEventRuns,
     UpdateRun,
 )
 from stepwell.store.sqlite.columns import runs_column, step_column
@@ -49,6 +56,13 @@ _DELETE_LIVE = COMMIT_SQL["delete_live"]
 _PUT_STEP = COMMIT_SQL["put_step"]
 _PUT_HISTORY = COMMIT_SQL["put_history"]
 _PUT_DEDUP = COMMIT_SQL["put_dedup"]
+_SET_EVENT_RUNS = COMMIT_SQL["set_event_runs"]
+_PUT_WATCH = COMMIT_SQL["put_watch"]
+_DELETE_WATCH = COMMIT_SQL["delete_watch"]
+_PUT_ERRAND = COMMIT_SQL["put_errand"]
+_DELETE_ERRAND = COMMIT_SQL["delete_errand"]
+_PUT_SCHEDULE = COMMIT_SQL["put_schedule"]
+_DELETE_SCHEDULE = COMMIT_SQL["delete_schedule"]
 _PUT_APP = COMMIT_SQL["put_app"]
 _PUT_FUNCTION = COMMIT_SQL["put_function"]
 _PUT_QUARANTINE = COMMIT_SQL["put_quarantine"]
@@ -97,6 +111,20 @@ class Writes:
                 case PutDedup():
                     values = (write.function_no, write.key, write.run_id, write.expires_at_ms)
                     execute(_PUT_DEDUP, values)
+                case PutWatch():
+                    execute(_PUT_WATCH, (*_watch_key(write), write.run_id))
+                case DeleteWatch():
+                    execute(_DELETE_WATCH, _watch_key(write))
+                case PutErrand():
+                    execute(_PUT_ERRAND, (write.errand_id, write.body))
+                case DeleteErrand():
+                    execute(_DELETE_ERRAND, (write.errand_id,))
+                case SetEventRuns():
+                    execute(_SET_EVENT_RUNS, (write.event_id, runs_column(write.runs)))
+                case PutSchedule():
+                    execute(_PUT_SCHEDULE, (write.function_no, write.cron, write.last_ms))
+                case DeleteSchedule():
+                    execute(_DELETE_SCHEDULE, (write.function_no, write.cron))
                 case PutApp():
                     execute(_PUT_APP, _app_values(write))
                 case PutFunction():
@@ -216,6 +244,10 @@ def _history_values(row: PutHistory) -> tuple[object, ...]:
         row.attempt,
         row.payload,
     )
+
+
+def _watch_key(row: PutWatch | DeleteWatch) -> tuple[object, ...]:
+    return (row.kind, row.subject, row.path, row.value, row.watch_id)
 
 
 def _app_values(row: PutApp) -> tuple[object, ...]:

@@ -102,6 +102,7 @@ def test_a_race_goes_on_after_each_step() -> None:
     ("opts", "race"),
     [
         ({"parallelMode": "race"}, True),
+        ({"parallelMode": "Race"}, True),
         ({"parallelMode": "wait"}, False),
         ({"parallelMode": "wait", "input": ["race"]}, False),
         ({"parallelMode": 7}, False),

@@ -28,10 +28,11 @@ def due(timers: Timers, now_ms: int) -> list[int]:
     while (item := timers.pop_due(now_ms)) is not None:
         run, wait = item
         found.append(wait.due_ms)
-        if isinstance(wait, Sleep):
-            run.state.sleeps.remove(wait)
-        else:
+        if isinstance(wait, Job):
             wait.phase = Phase.QUEUED
+        else:
+            assert isinstance(wait, Sleep)
+            run.state.sleeps.remove(wait)
     return found
 
 

@@ -11,8 +11,9 @@ from stepwell.errors import WireError
 from stepwell.server.api import queries
 from stepwell.server.api.functions import matches
 from stepwell.server.api.responses import v2_data
-from stepwell.server.api.rest_v2.objects import app_object, function_object
+from stepwell.server.api.rest_v2.objects import app_object, function_object, site_object
 from stepwell.server.api.rest_v2.paths import both
+from stepwell.wire.app_urls import normal_url
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -42,18 +43,19 @@ class AppReads:
         ]
 
     async def listing(self, request: Request) -> Response:
-        """By name; the cursor is the last name shown."""
+        """By name; the cursor is the last name shown. Places where no app has synced yet are
+        listed by their URL."""
         apps = self._context.runtime.catalog.apps
-        return self._page(
-            request,
-            {name: app_object(app, len(self._of(name))) for name, app in sorted(apps.items())},
-        )
+        shown = {name: self._object(app) for name, app in apps.items()}
+        known = {normal_url(app.url) for app in apps.values()}
+        for site in self._context.app_book.sites:
+            if site.app_name not in apps and site.url not in known:
+                shown[site.url] = site_object(site)
+        return self._page(request, dict(sorted(shown.items())))
 
     async def one(self, request: Request) -> Response:
         app = self._found(request)
-        return v2_data(
-            app_object(app, len(self._of(app.name))), now_ms=self._context.runtime.now_ms()
-        )
+        return v2_data(self._object(app), now_ms=self._context.runtime.now_ms())
 
     async def functions(self, request: Request) -> Response:
         """By slug; the cursor is the last slug shown."""
@@ -72,6 +74,12 @@ class AppReads:
         if app is None:
             raise WireError("App not found", code="not_found", status=404)
         return app
+
+    def _object(self, app: PutApp) -> dict[str, object]:
+        trouble = None
+        if app.method == "serve":
+            trouble = self._context.app_book.trouble(app_name=app.name, url=app.url)
+        return app_object(app, len(self._of(app.name)), trouble)
 
     def _of(self, app_name: str) -> list[FunctionEntry]:
         functions = self._context.runtime.catalog.functions

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from stepwell.engine.rows import PutApp
     from stepwell.server.api.context import Context
     from stepwell.server.api.timeline import Span
+    from stepwell.server.app_book import AppTrouble, Site
     from stepwell.server.runtime import FunctionEntry
     from stepwell.store.interface import RunRecord
 
@@ -88,8 +89,8 @@ def span_object(span: Span, *, with_output: bool) -> dict[str, Any]:
     return shown
 
 
-def app_object(app: PutApp, functions: int) -> dict[str, Any]:
-    """App. Its id is the name that the SDK gave it."""
+def app_object(app: PutApp, functions: int, trouble: AppTrouble | None) -> dict[str, Any]:
+    """App. Its id is the name that the SDK gave it. `error` is an addition of ours."""
     language, _, _ = app.sdk.partition(":")
     return without_empty(
         {
@@ -107,8 +108,29 @@ def app_object(app: PutApp, functions: int) -> dict[str, Any]:
                     "url": app.url,
                 }
             ),
+            "error": _trouble(trouble),
         }
     )
+
+
+def site_object(site: Site) -> dict[str, Any]:
+    """A URL where an app is said to be and none has synced yet, in the shape of an app."""
+    return without_empty(
+        {
+            "id": site.url,
+            "name": site.url,
+            "method": "SERVE",
+            "latestSync": {"status": "pending" if site.trouble is None else "error",
+                           "url": site.url},
+            "error": _trouble(site.trouble),
+        }
+    )  # fmt: skip
+
+
+def _trouble(trouble: AppTrouble | None) -> dict[str, Any] | None:
+    if trouble is None:
+        return None
+    return {"code": trouble.reason, "text": trouble.text, "since": iso(trouble.since_ms)}
 
 
 def function_object(entry: FunctionEntry) -> dict[str, Any]:

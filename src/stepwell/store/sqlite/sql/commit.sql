@@ -88,6 +88,37 @@ ON CONFLICT (function_no, key) DO UPDATE SET
     run_id = excluded.run_id,
     expires_at_ms = excluded.expires_at_ms;
 
+-- name: set_event_runs
+-- Say which runs an event started, after it was stored.
+UPDATE event SET runs = ?2 WHERE internal IN (0, 1) AND event_id = ?1;
+
+-- name: put_watch
+-- Let an event or a signal find a run.
+INSERT INTO watch (kind, subject, path, value, watch_id, run_id) VALUES (?1, ?2, ?3, ?4, ?5, ?6);
+
+-- name: delete_watch
+-- The run does not watch for that any more.
+DELETE FROM watch
+WHERE kind = ?1 AND subject = ?2 AND path = ?3 AND value = ?4 AND watch_id = ?5;
+
+-- name: put_errand
+-- Insert or replace what a later turn has to do.
+INSERT INTO errand (errand_id, body) VALUES (?1, ?2)
+ON CONFLICT (errand_id) DO UPDATE SET body = excluded.body;
+
+-- name: delete_errand
+-- It is done.
+DELETE FROM errand WHERE errand_id = ?1;
+
+-- name: put_schedule
+-- Insert or replace a schedule.
+INSERT INTO schedule (function_no, cron, last_ms) VALUES (?1, ?2, ?3)
+ON CONFLICT (function_no, cron) DO UPDATE SET last_ms = excluded.last_ms;
+
+-- name: delete_schedule
+-- The function has this schedule no more.
+DELETE FROM schedule WHERE function_no = ?1 AND cron = ?2;
+
 -- name: put_app
 -- Insert or replace an app.
 INSERT INTO app (

@@ -76,3 +76,21 @@ SELECT run_id FROM dedup WHERE function_no = ?1 AND key = ?2 AND expires_at_ms >
 -- name: count_stranded
 -- Live runs without a reason to be alive, from their own index.
 SELECT count(*) FROM live WHERE queued_score IS NULL AND wake_at_ms IS NULL;
+
+-- name: watched
+-- What is watched for in events: names, and where they must have a value.
+SELECT subject, path, count(*), max(watch_id) FROM watch WHERE kind = 1 GROUP BY subject, path;
+
+-- name: watches
+-- Those that may match, made between two ids, in order.
+SELECT watch_id, run_id FROM watch
+WHERE kind = ?1 AND subject = ?2 AND path = ?3 AND value = ?4 AND watch_id > ?5 AND watch_id < ?6
+ORDER BY watch_id LIMIT ?7;
+
+-- name: errands
+-- What is still to be done, in order.
+SELECT errand_id, body FROM errand WHERE errand_id > ?1 ORDER BY errand_id LIMIT ?2;
+
+-- name: schedules
+-- All schedules.
+SELECT function_no, cron, last_ms FROM schedule ORDER BY function_no, cron;

@@ -1,0 +1,307 @@
+"""Steps that run at the same time: `ctx.group`, async and sync.
+
+The twins differ only in `await`; what a step means is decided by `execution.py`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeAlias, TypeVar, overload
+
+import msgspec
+
+from stepwell.awaited import StepCall
+from stepwell.errors import ConfigError
+from stepwell.execution import Execution, GroupMark, Interrupt
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from stepwell.step import Pending
+
+Mode: TypeAlias = Literal["wait", "race"]
+
+T = TypeVar("T")
+T1 = TypeVar("T1")
+T2 = TypeVar("T2")
+T3 = TypeVar("T3")
+T4 = TypeVar("T4")
+
+
+class _Branch(msgspec.Struct, Generic[T]):
+    """How one callable of a group ended: with a value, with an error, or not yet."""
+
+    value: T | None = None
+    error: Exception | None = None
+    interrupted: bool = False
+    ended_at: int = -1  # in a race: where its last step stands in the order in which steps ended
+
+
+_INTERRUPTED: Final[_Branch[Any]] = _Branch(interrupted=True)
+
+
+class Group:
+    """Steps that run at the same time, in an async function."""
+
+    def __init__(self, execution: Execution) -> None:
+        self._execution = execution
+
+    @overload
+    def parallel(
+        self, callables: tuple[Callable[[], Awaitable[T1]]], *, parallel_mode: Mode = "wait"
+    ) -> Pending[tuple[T1]]: ...
+    @overload
+    def parallel(
+        self,
+        callables: tuple[Callable[[], Awaitable[T1]], Callable[[], Awaitable[T2]]],
+        *,
+        parallel_mode: Mode = "wait",
+    ) -> Pending[tuple[T1, T2]]: ...
+    @overload
+    def parallel(
+        self,
+        callables: tuple[
+            Callable[[], Awaitable[T1]], Callable[[], Awaitable[T2]], Callable[[], Awaitable[T3]]
+        ],
+        *,
+        parallel_mode: Mode = "wait",
+    ) -> Pending[tuple[T1, T2, T3]]: ...
+    @overload
+    def parallel(
+        self,
+        callables: tuple[
+            Callable[[], Awaitable[T1]],
+            Callable[[], Awaitable[T2]],
+            Callable[[], Awaitable[T3]],
+            Callable[[], Awaitable[T4]],
+        ],
+        *,
+        parallel_mode: Mode = "wait",
+    ) -> Pending[tuple[T1, T2, T3, T4]]: ...
+    @overload
+    def parallel(
+        self, callables: Sequence[Callable[[], Awaitable[T]]], *, parallel_mode: Mode = "wait"
+    ) -> Pending[tuple[T, ...]]: ...
+    def parallel(
+        self, callables: Sequence[Callable[[], Awaitable[Any]]], *, parallel_mode: Mode = "wait"
+    ) -> Pending[tuple[Any, ...]]:
+        """Run the callables as branches and give their results, in order.
+
+        A branch is any code with steps in it, also several one after the other. The steps of
+        different branches run at the same time, on any worker; the code between them does not:
+        branches take turns. The group ends when every branch has ended.
+
+        Args:
+            parallel_mode: `wait`: the function is called again when all steps that were found
+                together are over, which takes the fewest calls. `race`: after each of them, so
+                that a branch goes on to its next step without waiting for the others.
+        Raises:
+            Exception: What the first branch that raised has raised, in the order given.
+        """
+        call = StepCall(self._execution, "group.parallel")
+        coroutine = self._parallel(call, callables, parallel_mode)
+        call.watch(coroutine)
+        return coroutine
+
+    def race(self, callables: Sequence[Callable[[], Awaitable[T]]]) -> Pending[T]:
+        """Run the callables as branches, and give the result of the one that ends first.
+
+        The steps of the others that have begun go on, and what comes of them is not looked at.
+
+        Raises:
+            Exception: What that branch raised.
+        """
+        call = StepCall(self._execution, "group.race")
+        coroutine = self._race(call, callables)
+        call.watch(coroutine)
+        return coroutine
+
+    async def _parallel(
+        self, call: StepCall, callables: Sequence[Callable[[], Awaitable[Any]]], mode: Mode
+    ) -> tuple[Any, ...]:
+        call.begin()
+        execution = self._execution
+        race = _is_race(mode)
+        mark = execution.open_group(race=race)
+        try:
+            branches = await self._run(callables)
+            if execution.repeat_group(mark):
+                try:
+                    branches = await self._run(callables)
+                finally:
+                    execution.end_second_pass()
+        finally:
+            execution.leave_group(race=race)
+        return _join(execution, mark, branches)
+
+    async def _race(self, call: StepCall, callables: Sequence[Callable[[], Awaitable[T]]]) -> T:
+        call.begin()
+        execution = self._execution
+        mark = execution.open_group(race=True)
+        gathered = execution.gathered
+        try:
+            branches = await self._run(callables)
+            if _winner(branches) is None and execution.repeat_group(mark):
+                try:
+                    branches = await self._run(callables)
+                finally:
+                    execution.end_second_pass()
+        finally:
+            execution.leave_group(race=True)
+        return _finish(execution, mark, branches, gathered)
+
+    async def _run(self, callables: Sequence[Callable[[], Awaitable[T]]]) -> list[_Branch[T]]:
+        execution = self._execution
+        branches: list[_Branch[T]] = []
+        for call in callables:
+            try:
+                value = await call()
+                branches.append(_Branch(value=value, ended_at=execution.take_latest()))
+            except Interrupt:
+                branches.append(_INTERRUPTED)
+                execution.take_latest()
+                if execution.closed:
+                    break
+            except Exception as error:  # raised when all branches have ended
+                branches.append(_Branch(error=error, ended_at=execution.take_latest()))
+        return branches
+
+
+class GroupSync:
+    """Steps that run at the same time, in a sync function."""
+
+    def __init__(self, execution: Execution) -> None:
+        self._execution = execution
+
+    @overload
+    def parallel(
+        self, callables: tuple[Callable[[], T1]], *, parallel_mode: Mode = "wait"
+    ) -> tuple[T1]: ...
+    @overload
+    def parallel(
+        self,
+        callables: tuple[Callable[[], T1], Callable[[], T2]],
+        *,
+        parallel_mode: Mode = "wait",
+    ) -> tuple[T1, T2]: ...
+    @overload
+    def parallel(
+        self,
+        callables: tuple[Callable[[], T1], Callable[[], T2], Callable[[], T3]],
+        *,
+        parallel_mode: Mode = "wait",
+    ) -> tuple[T1, T2, T3]: ...
+    @overload
+    def parallel(
+        self,
+        callables: tuple[Callable[[], T1], Callable[[], T2], Callable[[], T3], Callable[[], T4]],
+        *,
+        parallel_mode: Mode = "wait",
+    ) -> tuple[T1, T2, T3, T4]: ...
+    @overload
+    def parallel(
+        self, callables: Sequence[Callable[[], T]], *, parallel_mode: Mode = "wait"
+    ) -> tuple[T, ...]: ...
+    def parallel(
+        self, callables: Sequence[Callable[[], Any]], *, parallel_mode: Mode = "wait"
+    ) -> tuple[Any, ...]:
+        """Run the callables as branches and give their results, in order. See `Group.parallel`.
+
+        Raises:
+            Exception: What the first branch that raised has raised, in the order given.
+        """
+        execution = self._execution
+        race = _is_race(parallel_mode)
+        mark = execution.open_group(race=race)
+        try:
+            branches = self._run(callables)
+            if execution.repeat_group(mark):
+                try:
+                    branches = self._run(callables)
+                finally:
+                    execution.end_second_pass()
+        finally:
+            execution.leave_group(race=race)
+        return _join(execution, mark, branches)
+
+    def race(self, callables: Sequence[Callable[[], T]]) -> T:
+        """Run the callables as branches, and give the result of the one that ends first. See
+        `Group.race`.
+
+        Raises:
+            Exception: What that branch raised.
+        """
+        execution = self._execution
+        mark = execution.open_group(race=True)
+        gathered = execution.gathered
+        try:
+            branches = self._run(callables)
+            if _winner(branches) is None and execution.repeat_group(mark):
+                try:
+                    branches = self._run(callables)
+                finally:
+                    execution.end_second_pass()
+        finally:
+            execution.leave_group(race=True)
+        return _finish(execution, mark, branches, gathered)
+
+    def _run(self, callables: Sequence[Callable[[], T]]) -> list[_Branch[T]]:
+        execution = self._execution
+        branches: list[_Branch[T]] = []
+        for call in callables:
+            try:
+                value = call()
+                branches.append(_Branch(value=value, ended_at=execution.take_latest()))
+            except Interrupt:
+                branches.append(_INTERRUPTED)
+                execution.take_latest()
+                if execution.closed:
+                    break
+            except Exception as error:  # raised when all branches have ended
+                branches.append(_Branch(error=error, ended_at=execution.take_latest()))
+        return branches
+
+
+def _join(
+    execution: Execution, mark: GroupMark | None, branches: list[_Branch[Any]]
+) -> tuple[Any, ...]:
+    """The results of a group whose branches have all ended; else leave the function.
+
+    An error waits for the other branches too: their steps were promised to run, and code that
+    handles the error may count on them.
+    """
+    if execution.closed or any(branch.interrupted for branch in branches):
+        if mark is not None:
+            execution.close()
+        raise Interrupt
+    for branch in branches:
+        if branch.error is not None:
+            raise branch.error
+    return tuple(branch.value for branch in branches)
+
+
+def _winner(branches: list[_Branch[T]]) -> _Branch[T] | None:
+    """The branch that ended first, by the order in which its steps ended; the same each time."""
+    ended = [branch for branch in branches if not branch.interrupted]
+    return min(ended, key=lambda branch: branch.ended_at, default=None)
+
+
+def _finish(
+    execution: Execution, mark: GroupMark | None, branches: list[_Branch[T]], gathered: int
+) -> T:
+    """The result of a race; else leave the function."""
+    winner = _winner(branches)
+    if execution.closed or winner is None:
+        if mark is not None:
+            execution.close()
+        raise Interrupt
+    execution.drop_gathered(gathered)
+    if winner.error is not None:
+        raise winner.error
+    value: T = winner.value  # type: ignore[assignment]  # it ended, with a value
+    return value
+
+
+def _is_race(mode: str) -> bool:
+    if mode not in ("wait", "race"):
+        raise ConfigError(f"parallel_mode is {mode!r}; it must be 'wait' or 'race'")
+    return mode == "race"

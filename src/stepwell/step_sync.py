@@ -1,0 +1,337 @@
+"""Steps as sync functions use them: the twin of `step.py`."""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar, TypeVarTuple, overload
+
+from stepwell import step_options as options
+from stepwell.ai import inference
+from stepwell.deferring import defer
+from stepwell.errors import ConfigError
+from stepwell.event import event_name, read_awaited_event
+from stepwell.execution import MISSING, Execution, Interrupt, StepBody, StepName
+from stepwell.step_types import AI_WRAP, SEND_EVENT, SEND_SIGNAL, STEP_RUN, no_function
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from datetime import datetime, timedelta
+
+    from stepwell.ai import Adapter
+    from stepwell.deferring import Deferred
+    from stepwell.event import Event, EventType
+    from stepwell.function import Function
+    from stepwell.step_options import Asked, FetchResponse, Signal
+    from stepwell.step_types import Doors
+
+D = TypeVar("D")
+T = TypeVar("T")
+U = TypeVar("U")
+Ts = TypeVarTuple("Ts")
+
+
+class StepSync:
+    """The durable operations of a sync function. See `Step`."""
+
+    def __init__(self, execution: Execution, doors: Doors, app_id: str = "") -> None:
+        self._execution = execution
+        self._doors = doors
+        self._app_id = app_id
+
+    @overload
+    def run(
+        self, step_id: str, handler: Callable[[*Ts], T], *args: *Ts, output_type: None = None
+    ) -> T: ...
+    @overload
+    def run(
+        self, step_id: str, handler: Callable[[*Ts], object], *args: *Ts, output_type: type[U]
+    ) -> U: ...
+    @overload
+    def run(
+        self, step_id: str, handler: Callable[[*Ts], object], *args: *Ts, output_type: object
+    ) -> Any: ...
+    def run(
+        self, step_id: str, handler: Callable[[*Ts], Any], *args: *Ts, output_type: Any = None
+    ) -> Any:
+        """Run `handler(*args)` as a step and give its result, or the remembered one.
+
+        See `Step.run`. An async handler is refused: it needs an async function.
+
+        Raises:
+            StepError: The step failed for good.
+        """
+        execution = self._execution
+        name = execution.meet(step_id)
+        if not callable(handler):
+            raise no_function(step_id, handler)
+        value = execution.recall(name, output_type)
+        if value is not MISSING:
+            return value
+        return self._execute(name, STEP_RUN, handler, execution.arguments(name, args))
+
+    def sleep(self, step_id: str, duration: int | timedelta) -> None:
+        """Let the run sleep, for milliseconds or a `timedelta`. Nothing is held meanwhile."""
+        self._ask(step_id, lambda: options.sleep_for(duration), _nothing)
+
+    def sleep_until(self, step_id: str, until: datetime) -> None:
+        """Let the run sleep until an aware `datetime`; one that is past does not wait."""
+        self._ask(step_id, lambda: options.sleep_until(until), _nothing)
+
+    def wait_for_event(
+        self,
+        step_id: str,
+        *,
+        event: str | EventType[D],
+        if_exp: str | None = None,
+        timeout: int | timedelta,
+    ) -> Event[D] | None:
+        """Wait for an event that arrives from now on.
+
+        Args:
+            event: Its name, or its type.
+            if_exp: Which one: a condition over `event`, which started the run, and `async`, the
+                one that comes, such as `event.data.order_id == async.data.order_id`.
+            timeout: How long: milliseconds or a `timedelta`.
+        Returns:
+            The event; None if none came in time.
+        """
+        return self._ask(
+            step_id,
+            lambda: options.event_wait(event_name(event), if_exp, timeout),
+            lambda value: read_awaited_event(value, event),
+        )
+
+    def wait_for_signal(
+        self,
+        step_id: str,
+        *,
+        signal: str,
+        timeout: int | timedelta | None = None,
+        on_conflict: Literal["fail", "replace"] = "fail",
+    ) -> Signal | None:
+        """Wait until somebody sends this signal; only one run can wait for it.
+
+        Args:
+            timeout: How long: milliseconds or a `timedelta`; a year by default.
+            on_conflict: If another run waits for it already: fail this one, or take its place.
+        Returns:
+            The signal; None if none came in time.
+        """
+        return self._ask(
+            step_id,
+            lambda: options.signal_wait(signal, timeout, on_conflict),
+            options.read_signal,
+        )
+
+    @overload
+    def invoke(
+        self,
+        step_id: str,
+        *,
+        function: Function[T],
+        data: object = None,
+        user: Mapping[str, Any] | None = None,
+        v: str | None = None,
+        timeout: int | timedelta | None = None,
+        output_type: None = None,
+    ) -> T: ...
+    @overload
+    def invoke(
+        self,
+        step_id: str,
+        *,
+        function: Function[Any],
+        data: object = None,
+        user: Mapping[str, Any] | None = None,
+        v: str | None = None,
+        timeout: int | timedelta | None = None,
+        output_type: type[U],
+    ) -> U: ...
+    def invoke(
+        self,
+        step_id: str,
+        *,
+        function: Function[Any],
+        data: object = None,
+        user: Mapping[str, Any] | None = None,
+        v: str | None = None,
+        timeout: int | timedelta | None = None,
+        output_type: Any = None,
+    ) -> Any:
+        """Run another function and give its result.
+
+        Args:
+            data: What it gets as `ctx.event.data`: an object.
+            timeout: How long to wait: milliseconds or a `timedelta`; a year by default.
+            output_type: As for `run`.
+        Raises:
+            StepError: It failed, was cancelled, or did not end in time.
+        """
+        return self._ask(
+            step_id,
+            lambda: options.invocation(function.id, data=data, user=user, v=v, timeout=timeout),
+            _same,
+            output_type,
+        )
+
+    def invoke_by_id(
+        self,
+        step_id: str,
+        *,
+        function_id: str,
+        app_id: str | None = None,
+        data: object = None,
+        user: Mapping[str, Any] | None = None,
+        v: str | None = None,
+        timeout: int | timedelta | None = None,
+        output_type: Any = None,
+    ) -> Any:
+        """As `invoke`, for a function of another program.
+
+        Args:
+            function_id: Its id within its app.
+            app_id: That app; this function's own by default.
+        """
+        slug = f"{self._app_id if app_id is None else app_id}-{function_id}"
+        return self._ask(
+            step_id,
+            lambda: options.invocation(slug, data=data, user=user, v=v, timeout=timeout),
+            _same,
+            output_type,
+        )
+
+    def fetch(
+        self,
+        step_id: str,
+        url: str,
+        *,
+        method: str = "GET",
+        headers: Mapping[str, str] | None = None,
+        body: str | bytes | None = None,
+    ) -> FetchResponse:
+        """Have the server request a URL; nothing is held meanwhile.
+
+        Any status is an answer.
+
+        Raises:
+            StepError: There was none, after the step's retries.
+        """
+        return self._ask(
+            step_id,
+            lambda: options.fetch(url, method=method, headers=headers, body=body),
+            options.read_response,
+        )
+
+    def send_event(self, step_id: str, events: Event | Sequence[Event]) -> list[str]:
+        """Send events as a step.
+
+        Returns:
+            Their internal ids, in order.
+        Raises:
+            StepError: They could not be sent, after the step's retries.
+        """
+        ids: list[str] = self._do(step_id, SEND_EVENT, self._doors.send_sync, (events,))
+        return ids
+
+    def send_signal(self, step_id: str, *, signal: str, data: object = None) -> bool:
+        """Send a signal as a step.
+
+        Returns:
+            Whether a run was waiting for it.
+        Raises:
+            StepError: It could not be sent, after the step's retries.
+        """
+        taken: bool = self._do(step_id, SEND_SIGNAL, self._doors.signal_sync, (signal, data))
+        return taken
+
+    def defer(self, step_id: str, function: Function[Any], data: object = None) -> Deferred:
+        """Start a function when this run is over, whatever comes of it.
+
+        The function is triggered by `TriggerDeferred()`. Nothing waits for it, and nothing is
+        awaited here; it is recorded with what this call reports next.
+        """
+        return defer(self._execution, step_id, function, data)
+
+    @property
+    def ai(self) -> StepAISync:
+        """Steps that ask providers of AI."""
+        return StepAISync(self)
+
+    def _ask(
+        self,
+        step_id: str,
+        ask: Callable[[], Asked],
+        read: Callable[[Any], T],
+        output_type: Any = None,
+    ) -> T:
+        """A step that the server performs."""
+        execution = self._execution
+        asked = ask()
+        name = execution.meet(step_id)
+        value = execution.recall(name, output_type)
+        if value is not MISSING:
+            return read(value)
+        return execution.report(name, asked.op, legacy_name=asked.legacy_name, opts=asked.opts)
+
+    def _do(
+        self, step_id: str, step_type: str, handler: Callable[..., Any], args: tuple[Any, ...]
+    ) -> Any:
+        """A step that runs here."""
+        execution = self._execution
+        name = execution.meet(step_id)
+        value = execution.recall(name)
+        if value is not MISSING:
+            return value
+        return self._execute(name, step_type, handler, args)
+
+    def _execute(
+        self, name: StepName, step_type: str, handler: Callable[..., Any], args: tuple[Any, ...]
+    ) -> NoReturn:
+        execution = self._execution
+        execution.begin(name, step_type)
+        try:
+            with StepBody(execution):
+                value = handler(*args)
+                if inspect.iscoroutine(value):
+                    value.close()
+                    raise ConfigError(
+                        f"the handler of step {name.id!r} is async and its function is not; "
+                        "declare the function with `async def`",
+                        code="async_unsupported",
+                    )
+        except Exception as error:  # whatever the user's code raises is the step's failure
+            execution.failed(name, error)
+        except BaseException:
+            execution.abandoned()
+            raise
+        else:
+            execution.succeeded(name, step_type, value)
+        raise Interrupt
+
+
+class StepAISync:
+    """Steps that ask providers of AI, in a sync function."""
+
+    def __init__(self, step: StepSync) -> None:
+        self._step = step
+
+    def infer(self, step_id: str, *, adapter: Adapter, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Have the server ask a provider. See `StepAI.infer`.
+
+        Raises:
+            StepError: The provider refused, or did not answer, after the step's retries.
+        """
+        return self._step._ask(step_id, lambda: inference(adapter, body), _same)
+
+    def wrap(self, step_id: str, handler: Callable[[*Ts], T], *args: *Ts) -> T:
+        """Run your own call of a provider as a step, as `step.run` does."""
+        value: T = self._step._do(step_id, AI_WRAP, handler, args)
+        return value
+
+
+def _nothing(_value: Any) -> None:
+    return None
+
+
+def _same(value: Any) -> Any:
+    return value
