@@ -18,7 +18,7 @@ import msgspec
 import uvloop
 
 from benchmarks import disk, machine, progress
-from benchmarks.macro import footprint, growth, intake, limits, mixed, workloads
+from benchmarks.macro import footprint, growth, intake, limits, matching, mixed, workloads
 from benchmarks.ours import OurSide
 from benchmarks.peers.dbos_peer import DbosPeer
 from benchmarks.peers.restate_peer import RestatePeer
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from benchmarks.plan import Plan
     from benchmarks.sides import Side
 
-SUITES = ("limits", "intake", "workloads", "mixed", "footprint", "growth")
+SUITES = ("limits", "intake", "workloads", "mixed", "footprint", "matching", "growth")
 SIDES = ("stepwell", "official", "restate", "dbos")
 MORE_SIDES = (*SIDES, "restate-uvloop")
 """Those that are not asked for are left out."""
@@ -143,6 +143,8 @@ async def _suite(suite: str, plan: Plan, sides: Sequence[str]) -> list[Table]:
             return await mixed.run(plan)
         case "footprint":
             return await footprint.run(plan)
+        case "matching":
+            return await matching.run(plan)
         case _:
             return await growth.run(plan)
 

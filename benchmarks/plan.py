@@ -43,6 +43,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         sleeping: Sleeping runs in the one directory more.
         pairs: Openings of each of those directories, each beside an empty one.
         chains: Ten-step runs measured in each opening.
+        waiting: Runs that wait while an event matches one of them.
+        match_rounds: Rounds of such events, the first of which warms up.
     """
 
     runs: int
@@ -56,6 +58,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     sleeping: int
     pairs: int
     chains: int
+    waiting: int
+    match_rounds: int
 
 
 FULL = Plan(
@@ -70,6 +74,8 @@ FULL = Plan(
     sleeping=100_000,
     pairs=7,
     chains=50,
+    waiting=100_000,
+    match_rounds=21,
 )
 
 QUICK = Plan(
@@ -84,4 +90,6 @@ QUICK = Plan(
     sleeping=20_000,
     pairs=2,
     chains=30,
+    waiting=5_000,
+    match_rounds=6,
 )

@@ -14,6 +14,8 @@ import socket
 import sys
 from typing import Any
 
+DAY_MS = 86_400_000
+
 
 def main() -> None:
     sdk: Any = importlib.import_module(sys.argv[1])
@@ -43,7 +45,14 @@ def main() -> None:
         )
         report.sendall(b"%d\n" % ctx.event.data["n"])
 
-    connection = connect(apps=[(client, [one, ten, fan])])
+    @client.create_function(fn_id="wait", trigger=sdk.TriggerEvent(event="bench/wait"))  # type: ignore[untyped-decorator]
+    async def wait(ctx: Any) -> None:
+        await ctx.step.wait_for_event(
+            "go", event="bench/go", if_exp="event.data.n == async.data.n", timeout=DAY_MS
+        )
+        report.sendall(b"%d\n" % ctx.event.data["n"])
+
+    connection = connect(apps=[(client, [one, ten, fan, wait])])
     if sys.argv[1] == "stepwell":
         connection.run()
     else:
