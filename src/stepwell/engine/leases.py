@@ -93,10 +93,16 @@ class Leases:
     def grant(self, run: Run, job: Job, connection_id: str, now_ms: int) -> Lease:
         """A call goes out to a connection."""
         assert job.request_id is not None, "a leased job has its fence"
-        lease = Lease(run, job, connection_id, now_ms + self.lease_ms)
-        lease.lease_id = make_lease_id(job.request_id, lease.until_ms)
-        self._held[job.request_id] = lease
-        self._by_connection.setdefault(connection_id, set()).add(job.request_id)
+        request_id = job.request_id
+        until_ms = now_ms + self.lease_ms
+        lease = Lease(run, job, connection_id, until_ms)
+        lease.lease_id = make_lease_id(request_id, until_ms)
+        self._held[request_id] = lease
+        of_connection = self._by_connection.get(connection_id)
+        if of_connection is None:
+            self._by_connection[connection_id] = {request_id}
+        else:
+            of_connection.add(request_id)
         return lease
 
     def recover(self, run: Run, job: Job, now_ms: int) -> None:
@@ -174,10 +180,13 @@ class Leases:
 
     def next_ms(self) -> int | None:
         """When the first lease ends."""
-        ends = [
-            next(iter(leases.values())).until_ms for leases in (self._held, self._dropped) if leases
-        ]
-        return min(ends, default=None)
+        first_ms: int | None = None
+        for leases in (self._held, self._dropped):
+            if leases:
+                until_ms = next(iter(leases.values())).until_ms
+                if first_ms is None or until_ms < first_ms:
+                    first_ms = until_ms
+        return first_ms
 
     def _take(self, request_id: RequestId) -> Lease | None:
         lease = self._held.pop(request_id, None)

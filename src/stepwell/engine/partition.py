@@ -507,6 +507,8 @@ class Partition:
             next_place = self.backlog.head(no)
             if next_place is None:
                 heappop(heads)
+            elif len(heads) == 1:
+                continue  # nobody else waits: the order among its jobs is the queue's
             else:
                 heapreplace(heads, (next_place, no))
 

@@ -5,13 +5,13 @@ Source: docs/reference/wire/calls.md, "what a report does".
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING, Final, assert_never
 
 import msgspec
 
 from stepwell.engine.ops import HANDLERS, PENDING_KINDS, STEPLESS_KINDS
 from stepwell.engine.rows import HistoryKind, RunStatus, StepKind
-from stepwell.engine.state import Phase, Sleep
+from stepwell.engine.state import OVER, Sleep
 from stepwell.engine.turn import failure
 from stepwell.wire.ids import UNTARGETED_STEP
 from stepwell.wire.outcomes import Ops, Raised, Returned
@@ -31,6 +31,8 @@ FRUITLESS_MAX = 100
 """Reports in a row that finish no step and start no sleep: more would go on so for ever."""
 
 EXECUTION_VERSION = 2
+
+_STEP_PLANNED: Final = HistoryKind.STEP_PLANNED  # needed with each step
 
 
 class _Mode(msgspec.Struct, rename="camel"):
@@ -68,7 +70,7 @@ class Report:
         """Do all that the outcome asks for. The report was accepted by the fence."""
         turn, run, job = self.turn, self.run, self._job
         turn.release(job)
-        job.phase = Phase.OVER
+        job.phase = OVER
         job.losses = 0
         turn.change(run)
         match outcome:
@@ -95,20 +97,20 @@ class Report:
 
     def complete_step(self, op: Op, kind: StepKind, data: bytes) -> None:
         """A step has its outcome. The first one stays."""
-        run = self.run
-        if op.id in run.steps:
+        turn, run, step_id = self.turn, self.run, op.id
+        if step_id in run.steps:
             return
         self.is_fruitful = True
-        position = self.turn.put_step(
+        position = turn.put_step(
             run,
-            step_id=op.id,
+            step_id=step_id,
             kind=kind,
             name=op.label,
             data=data,
             attempt=self._job.attempt,
             started_at_ms=self._sent_ms,
         )
-        self.turn.finish_step(run, op.id, position)
+        turn.finish_step(run, step_id, position)
 
     def retry_step(self, op: Op, error: bytes) -> None:
         """The step failed and its call is tried again."""
@@ -132,7 +134,7 @@ class Report:
         if op.id in run.steps or op.id in self._planned:
             return
         self._planned.add(op.id)
-        self.turn.put_history(run, HistoryKind.STEP_PLANNED, op.id, 0, None, name=op.label)
+        self.turn.put_history(run, _STEP_PLANNED, op.id, 0, None, name=op.label)
         self.turn.add_job(run, op.id, self._job.current)
 
     def start_sleep(self, op: Op, due_ms: int) -> None:
@@ -182,7 +184,7 @@ class Report:
         self._put_failure(error, op)
         if not self._is_aimed:
             # A step of the same report may have queued the next call: this one takes its place.
-            for other in run.state.jobs:
+            for other in list(run.state.jobs):
                 if other is not job and other.step_id == UNTARGETED_STEP:
                     job.current = other.current
                     turn.remove_job(run, other)
@@ -210,7 +212,7 @@ class Report:
         again = False
         if not self._is_aimed:
             again, state.again = state.again, False
-        if any(op.op in PENDING_KINDS for op in ops):
+        if not PENDING_KINDS.isdisjoint([op.op for op in ops]):
             steps = [op for op in ops if op.op not in STEPLESS_KINDS]
             if len(steps) > 1:
                 state.plan_only = True

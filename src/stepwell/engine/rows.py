@@ -9,6 +9,7 @@ run row its own start and end, so history holds only what they cannot tell.
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import Final
 
 import msgspec
 
@@ -27,7 +28,10 @@ class RunStatus(IntEnum):
 
     @property
     def is_over(self) -> bool:
-        return self >= RunStatus.COMPLETED
+        return self >= _OVER_FROM
+
+
+_OVER_FROM: Final = RunStatus.COMPLETED
 
 
 class StepKind(IntEnum):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 from itertools import chain
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import msgspec
 
@@ -29,6 +29,13 @@ class Phase(IntEnum):
     LEASED = 1  # a worker has it
     WAITING = 2  # for the time of its next attempt
     OVER = 3  # no longer a job of its run; never stored
+
+
+QUEUED: Final = Phase.QUEUED
+LEASED: Final = Phase.LEASED
+WAITING: Final = Phase.WAITING
+OVER: Final = Phase.OVER
+"""For what is done with each call: to look a member up in its enumeration costs 70 ns."""
 
 
 class Job(msgspec.Struct, array_like=True, eq=False):
@@ -238,10 +245,10 @@ class Run:
         wake_at_ms: int | None = None
         state = self.state
         for job in state.jobs:
-            if job.phase is Phase.QUEUED:
+            if job.phase is QUEUED:
                 queued = True
             else:
-                due_ms = 0 if job.phase is Phase.LEASED else job.due_ms
+                due_ms = 0 if job.phase is LEASED else job.due_ms
                 if wake_at_ms is None or due_ms < wake_at_ms:
                     wake_at_ms = due_ms
         for timed in state.times():
@@ -267,7 +274,7 @@ class Run:
         """If nothing but times is waited for: the first of them; None for a run that is busy."""
         first: int | None = None
         for job in self.state.jobs:
-            if job.phase is not Phase.WAITING:
+            if job.phase is not WAITING:
                 return None
             if first is None or job.due_ms < first:
                 first = job.due_ms

@@ -6,7 +6,7 @@ or moves a run goes through here, so that memory and rows say the same.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
 
@@ -26,7 +26,7 @@ from stepwell.engine.rows import (
     UpdateRun,
     WatchKind,
 )
-from stepwell.engine.state import Deadline, Job, Phase, Run, Sleep, Wait, WaitKind
+from stepwell.engine.state import LEASED, OVER, Deadline, Job, Phase, Run, Sleep, Wait, WaitKind
 from stepwell.wire.ids import UNTARGETED_STEP, RequestId, RunId
 
 if TYPE_CHECKING:
@@ -47,6 +47,8 @@ USE_API_BYTES = 4 * 2**20 - 1024
 
 LOSSES_PER_ATTEMPT = 3
 """Losing the worker so often in a row uses up an attempt: the step may be what kills it."""
+
+_SCHEDULED: Final = RunStatus.SCHEDULED  # asked with each call
 
 SERVER_CONNECTION = "server"
 """Has the requests that the server makes itself, as a worker's connection has calls."""
@@ -144,10 +146,14 @@ class Turn:
 
     def remove_job(self, run: Run, job: Job) -> None:
         """The job is done, or no longer wanted."""
-        if job.phase is Phase.LEASED:
+        if job.phase is LEASED:
             self.release(job)
-        job.phase = Phase.OVER
-        run.state.jobs = [other for other in run.state.jobs if other is not job]
+        job.phase = OVER
+        jobs = run.state.jobs
+        for place, other in enumerate(jobs):  # most often it is the first
+            if other is job:
+                del jobs[place]
+                return
 
     def release(self, job: Job) -> None:
         """End the job's lease and give its slot back; the caller sets its next phase."""
@@ -163,7 +169,7 @@ class Turn:
         entry = owner.catalog.by_no(run.function_no)
         assert entry is not None, "functions are archived, never deleted"
         request_id = RequestId(owner.ids.ulid(self.now_ms))
-        job.phase = Phase.LEASED
+        job.phase = LEASED
         job.request_id = request_id
         job.instance_id = connection.instance.instance_id
         job.generation += 1
@@ -172,7 +178,7 @@ class Turn:
             run.state.again = False  # it carries all that was finished so far
         lease = owner.leases.grant(run, job, connection.connection_id, self.now_ms)
         owner.workers.take(job.instance_id)
-        if run.status is RunStatus.SCHEDULED:
+        if run.status is _SCHEDULED:
             self._begin_run(run, entry.config.finish_timeout_ms)
         self.change(run)
         state = run.state
@@ -237,6 +243,9 @@ class Turn:
         if job.request_seq >= 0:
             self.request(run, job)
             return
+        if self._has_outcome(run, job):
+            self._call_for_any(run, job)
+            return
         job.phase = Phase.QUEUED
         self.owner.backlog.push(run, job)
         self.change(run)
@@ -260,6 +269,9 @@ class Turn:
         owner = self.owner
         if job.phase is Phase.LEASED:
             self.release(job)
+        if self._has_outcome(run, job):
+            self._call_for_any(run, job)
+            return
         if retry_at_ms is None:
             entropy = int.from_bytes(owner.ids.ulid(self.now_ms)[-4:], "big")
             retry_at_ms = self.now_ms + retry_delay_ms(
@@ -270,6 +282,17 @@ class Turn:
         job.due_ms = retry_at_ms
         owner.timers.push(run, job)
         self.change(run)
+
+    @staticmethod
+    def _has_outcome(run: Run, job: Job) -> bool:
+        """Whether a call is aimed at a step that it told the outcome of while it went on."""
+        return job.step_id != UNTARGETED_STEP and job.step_id in run.steps
+
+    def _call_for_any(self, run: Run, job: Job) -> None:
+        """Call the function again, but not for the step of this call."""
+        job.phase = Phase.OVER
+        self.remove_job(run, job)
+        self.discover(run, len(run.steps))
 
     def max_attempts(self, run: Run) -> int:
         """How often a call of this run may be tried."""
@@ -326,9 +349,8 @@ class Turn:
         """A step has its outcome: withdraw what else would bring one, but for this call."""
         state = run.state
         if step_id != UNTARGETED_STEP:  # an SDK may call a step so; those jobs are not aimed at it
-            for job in state.jobs:
-                if job.step_id == step_id and job is not but:
-                    self.remove_job(run, job)
+            for job in [job for job in state.jobs if job.step_id == step_id and job is not but]:
+                self.remove_job(run, job)
         if state.sleeps:
             state.sleeps = [sleep for sleep in state.sleeps if sleep.step_id != step_id]
         if state.waits:
@@ -340,7 +362,7 @@ class Turn:
         state = run.state
         for job in state.jobs:
             if job.step_id == UNTARGETED_STEP:
-                if job.phase is Phase.LEASED:
+                if job.phase is LEASED:
                     state.again = True
                 else:
                     job.current = max(job.current, current)

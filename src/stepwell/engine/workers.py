@@ -123,7 +123,8 @@ class Workers:
 
     def take(self, instance_id: str) -> None:
         """A call is outstanding at this instance."""
-        self._instance(instance_id).in_use += 1
+        instance = self._instances.get(instance_id) or self._instance(instance_id)
+        instance.in_use += 1
 
     def free(self, instance_id: str) -> None:
         """A call of this instance is no longer outstanding."""
@@ -131,7 +132,8 @@ class Workers:
         assert instance is not None, "a slot is freed where it was taken"
         assert instance.in_use > 0, "a slot is freed once"
         instance.in_use -= 1
-        self._forget(instance)
+        if not instance.in_use:
+            self._forget(instance)
 
     def instance_of(self, connection_id: str) -> str | None:
         """The instance behind an attached connection."""

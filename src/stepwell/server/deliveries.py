@@ -10,11 +10,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from stepwell.engine.effects import Dispatch, Reply, Request, RunEnded, Withdraw
-from stepwell.engine.leases import make_lease_id
 from stepwell.engine.rows import PutEvent, PutStep
 from stepwell.engine.turn import SERVER_CONNECTION
 from stepwell.server.dispatch.connect_call import ConnectCalls
-from stepwell.server.dispatch.http_call import http_call
+from stepwell.server.dispatch.http_call import HttpCalls
 from stepwell.server.worker_port import AttachedApp
 from stepwell.wire.events import event_object
 from stepwell.wire.ids import ulid_text
@@ -39,9 +38,7 @@ _Made = TypeVar("_Made", covariant=True)
 class Encode(Protocol[_Made]):
     """Writes a call as its worker reads it."""
 
-    def __call__(
-        self, call: Dispatch, entry: FunctionEntry, payload: RunPayload, /, *, lease_id: bytes
-    ) -> _Made: ...
+    def __call__(self, call: Dispatch, entry: FunctionEntry, payload: RunPayload, /) -> _Made: ...
 
 
 class Desk(Protocol):
@@ -59,7 +56,8 @@ class Deliveries:
     def __init__(self, desk: Desk, payloads: Payloads) -> None:
         self._desk = desk
         self._payloads = payloads
-        self._calls = ConnectCalls()
+        self._connect_calls = ConnectCalls()
+        self._http_calls = HttpCalls()
         self.requester: Requester | None = None
 
     def remember(self, transition: Transition) -> None:
@@ -121,9 +119,9 @@ class Deliveries:
         if worker is None:
             return  # it left during the commit; that fact gives the call to another worker
         if isinstance(worker, AttachedApp):
-            worker.port.post_call(partial(self._make_call, call, http_call))
+            worker.port.post_call(partial(self._make_call, call, self._http_calls.encode))
             return
-        worker.port.send_call(partial(self._make_call, call, self._calls.encode))
+        worker.port.send_call(partial(self._make_call, call, self._connect_calls.encode))
         ports[call.connection_id] = worker.port
 
     def _make_call(self, call: Dispatch, encode: Encode[_T]) -> _T | None:
@@ -133,8 +131,7 @@ class Deliveries:
             entry = self._desk.by_no(call.function_no)
             assert entry is not None, "functions are archived, never deleted"
             payload = self._payloads.of_run(call.run_id, call.event_id)
-            lease_id = make_lease_id(call.request_id, call.lease_until_ms)
-            return encode(call, entry, payload, lease_id=lease_id)
+            return encode(call, entry, payload)
         except Exception:
             # Its lease ends in time, and it is given out again. Other calls must not suffer.
             _log.exception("cannot make a call", extra={"run": ulid_text(call.run_id)})

@@ -7,10 +7,11 @@ every finished step of its run, because the runtime adds each one as it is commi
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from stepwell.engine.rows import StepKind
 from stepwell.server.lifecycle import event_body
+from stepwell.wire.calls import encode_step
 
 if TYPE_CHECKING:
     from stepwell.engine.rows import PutStep
@@ -19,17 +20,20 @@ if TYPE_CHECKING:
     from stepwell.wire.ids import EventId, RunId
 
 CACHE_BYTES_MAX = 32 * 2**20
+_RESULTS: Final = frozenset(
+    {StepKind.RUN, StepKind.SIGNAL, StepKind.INVOKE, StepKind.FETCH, StepKind.INFER}
+)
 _ENTRY_BYTES = 500  # What an entry costs beside its bytes, roughly.
 
 
 class RunPayload:
-    """The event of a run and its memos by step id."""
+    """The event of a run, and its finished steps by id, each as calls have it."""
 
-    __slots__ = ("event", "memos", "size")
+    __slots__ = ("event", "size", "steps")
 
     def __init__(self, event: bytes) -> None:
         self.event = event
-        self.memos: dict[str, bytes] = {}
+        self.steps: dict[str, bytes] = {}
         self.size = len(event) + _ENTRY_BYTES
 
 
@@ -78,9 +82,7 @@ class Payloads:
         """A step was committed."""
         payload = self._runs.get(row.run_id)
         if payload is not None:
-            before = payload.size
-            self._add(payload, row.step_id, memo(row.kind, row.data))
-            self._size += payload.size - before
+            self._size += self._add(payload, row.step_id, memo(row.kind, row.data))
             self._shrink()
 
     def forget(self, run_id: RunId) -> None:
@@ -90,9 +92,11 @@ class Payloads:
             self._size -= payload.size
 
     @staticmethod
-    def _add(payload: RunPayload, step_id: str, memo_bytes: bytes) -> None:
-        payload.memos[step_id] = memo_bytes
-        payload.size += len(memo_bytes) + len(step_id) + 100
+    def _add(payload: RunPayload, step_id: str, memo_bytes: bytes) -> int:
+        step = payload.steps[step_id] = encode_step(step_id, memo_bytes)
+        size = len(step) + len(step_id) + 100
+        payload.size += size
+        return size
 
     def _keep(self, run_id: RunId, payload: RunPayload) -> None:
         self._runs[run_id] = payload
@@ -107,9 +111,9 @@ class Payloads:
 
 def memo(kind: StepKind, data: bytes) -> bytes:
     """A finished step as the SDK gets it. Source: docs/reference/wire/calls.md, "memos"."""
+    if kind in _RESULTS:
+        return b'{"data":' + (data or b"null") + b"}"
     match kind:
-        case StepKind.RUN | StepKind.SIGNAL | StepKind.INVOKE | StepKind.FETCH | StepKind.INFER:
-            return b'{"data":' + (data or b"null") + b"}"
         case StepKind.FAILED:
             return b'{"error":' + data + b"}"
         case StepKind.SLEEP | StepKind.SIGNAL_TIMEOUT:

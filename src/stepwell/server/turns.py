@@ -221,16 +221,15 @@ class Turns:
             _log.exception("the engine failed on a batch; going on one input at a time")
             self._isolate(items, now_ms)
             return
-        self._commit(transition, items)
+        self._commit(transition, items, now_ms)
 
-    def _commit(self, transition: Transition, items: Sequence[Item]) -> None:
+    def _commit(self, transition: Transition, items: Sequence[Item], begun_ms: int) -> None:
         if not transition.writes:
             self._deliveries.carry_out(transition)
             self._settle()
             return
         self._idle.clear()
         self._worked = True
-        begun_ms = self._clock.now_ms()
 
         def done(error: StoreError | None) -> None:
             self._idle.set()

@@ -68,79 +68,97 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _ENCODER = msgspec.json.Encoder()
-_NO_DEFERS = b'},"defers":{},"event":'
 _quoted = lru_cache(maxsize=8_192)(_ENCODER.encode)  # ids that come again with each call
 
 
 def encode_call(
     *,
-    event: bytes,
-    events: Sequence[bytes],
-    steps: Sequence[tuple[str, bytes]],
     attempt: int,
     max_attempts: int,
-    run_id: str,
     fn_id: str,
     request_id: str,
     job_id: str,
     generation: int,
-    stack: Sequence[str],
-    current: int,
     disable_immediate_execution: bool,
-    use_api: bool,
-    version: int,
     qi_id: str,
-    defers: Sequence[str] = (),
+    rest: bytes,
 ) -> bytes:
     """Write a call.
 
     Args:
-        event: The whole event object; `events` has it too, and those of its batch.
-        steps: Each remembered step's id and memo.
         generation: Of the job's dispatch; 0 is not sent.
+        rest: What it shares with the calls beside it, by `encode_rest`.
+    """
+    write = _ENCODER.encode
+    job = write(job_id)
+    return b"".join(
+        (
+            b'{"ctx":{"attempt":%d,"disable_immediate_execution":' % attempt,
+            _TRUE if disable_immediate_execution else _FALSE,
+            b',"env":"","fn_id":',
+            _quoted(fn_id),
+            b',"generation_id":%d' % generation if generation else b"",
+            b',"job_id":' + job if job_id else b"",
+            b',"max_attempts":%d,"qi_id":' % max_attempts,
+            job if qi_id == job_id else write(qi_id),
+            b',"request_id":' + write(request_id) if request_id else b"",
+            rest,
+        )
+    )
+
+
+def encode_rest(
+    *,
+    event: bytes,
+    events: Sequence[bytes],
+    steps: Sequence[bytes],
+    run_id: str,
+    stack: Sequence[str],
+    current: int,
+    use_api: bool,
+    version: int,
+    defers: Sequence[str] = (),
+) -> bytes:
+    """Write the end of a call, which is the same for all calls that a run gives out together.
+
+    Args:
+        event: The whole event object; `events` has it too, and those of its batch.
+        steps: The remembered steps, by `encode_step`, in the order of their ids.
         stack: The ids of the steps in the order of their ends.
         current: Where in `stack` this call begins: 1 + the place of the step that led to it.
         defers: The ids of the steps that deferred a function; each can still be withdrawn.
     """
-    write = _ENCODER.encode
-    memos = b",".join([b"%b:%b" % (_quoted(step_id), memo) for step_id, memo in sorted(steps)])
     api = _TRUE if use_api else _FALSE
-    parts = [
-        b'{"ctx":{"attempt":%d,"disable_immediate_execution":' % attempt,
-        _TRUE if disable_immediate_execution else _FALSE,
-        b',"env":"","fn_id":',
-        _quoted(fn_id),
-    ]
-    if generation:
-        parts.append(b',"generation_id":%d' % generation)
-    if job_id:
-        parts += (b',"job_id":', write(job_id))
-    parts += (b',"max_attempts":%d,"qi_id":' % max_attempts, write(qi_id))
-    if request_id:
-        parts += (b',"request_id":', write(request_id))
-    parts += (
-        b',"run_id":',
-        write(run_id),
-        b',"stack":{"current":%d,"stack":[' % current,
-        b",".join(map(_quoted, stack)),
-        b']},"step_id":"step","use_api":',
-        api,
-        _NO_DEFERS if not defers else _defers(defers),
-        event,
-        b',"events":[',
-        b",".join(events),
-        b'],"steps":{',
-        memos,
-        b'},"use_api":',
-        api,
-        b',"version":%d}' % version,
+    return b"".join(
+        (
+            b',"run_id":',
+            _quoted(run_id),
+            b',"stack":{"current":%d,"stack":[' % current,
+            b",".join(map(_quoted, stack)),
+            b']},"step_id":"step","use_api":',
+            api,
+            b'},"defers":{',
+            _defers(defers) if defers else b"",
+            b'},"event":',
+            event,
+            b',"events":[',
+            b",".join(events),
+            b'],"steps":{',
+            b",".join(steps),
+            b'},"use_api":',
+            api,
+            b',"version":%d}' % version,
+        )
     )
-    return b"".join(parts)
+
+
+def encode_step(step_id: str, memo: bytes) -> bytes:
+    """Write a remembered step."""
+    return b"%b:%b" % (_quoted(step_id), memo)
 
 
 def _defers(defers: Sequence[str]) -> bytes:
-    each = b",".join([b'%b:{"abortable":true}' % _quoted(step_id) for step_id in sorted(defers)])
-    return b'},"defers":{%b},"event":' % each
+    return b",".join([b'%b:{"abortable":true}' % _quoted(step_id) for step_id in sorted(defers)])
 
 
 def decode_call(raw: bytes) -> Call:

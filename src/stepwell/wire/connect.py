@@ -53,6 +53,7 @@ __all__ = [
     "WorkerRequestExtendLeaseAckData",
     "WorkerRequestExtendLeaseData",
     "WorkerStatusData",
+    "varint",
 ]
 
 SUBPROTOCOL = "v0.connect.inngest.com"
@@ -95,3 +96,15 @@ class Status(IntEnum):
     NOT_COMPLETED = 0
     DONE = 1
     ERROR = 2
+
+
+def varint(number: int) -> bytes:
+    """Write a number as messages have it, for those who join one by hand."""
+    if number < 0x80:
+        return _ONE_BYTE[number]
+    if number < 0x4000:  # most sizes
+        return bytes((number & 0x7F | 0x80, number >> 7))
+    return bytes((number & 0x7F | 0x80,)) + varint(number >> 7)
+
+
+_ONE_BYTE = [bytes((number,)) for number in range(0x80)]

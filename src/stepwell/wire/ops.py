@@ -55,14 +55,14 @@ class OpError(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_de
     cause: msgspec.Raw | None = None
 
 
-class Userland(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Userland(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A step's id before hashing, and which use of that id it is (0 for the first)."""
 
     id: str
     index: int | None = None
 
 
-class Op(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+class Op(msgspec.Struct, frozen=True, kw_only=True, rename="camel", gc=False):
     """One operation, decoded. `data` and `opts` stay bytes.
 
     `op` is spelled as in this module's constants, whatever letter case the SDK used; an op that
@@ -118,13 +118,18 @@ def parse_ops(body: bytes) -> tuple[Op, ...]:
     return tuple([_op(op, number, is_large=is_large) for number, op in enumerate(given, 1)])
 
 
-class _GivenUserland(msgspec.Struct, frozen=True, kw_only=True):
+class _GivenUserland(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     id: str | None = None
     index: int | None = None
 
 
 class _GivenOp(
-    msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    rename="camel",
+    forbid_unknown_fields=True,
+    gc=False,
 ):
     op: str | None = None
     id: str | None = None

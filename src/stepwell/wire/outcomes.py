@@ -20,7 +20,7 @@ _EMPTY = b"null"
 _NAMES = {"ops_too_many": "InngestErrFunctionOverflowed"}  # Names that users know.
 
 
-class Ops(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+class Ops(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=False):
     """Steps to record or to plan.
 
     Attributes:
@@ -35,13 +35,13 @@ class Ops(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     version: int
 
 
-class Returned(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+class Returned(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=False):
     """The function's result: always one JSON value."""
 
     output: bytes
 
 
-class Raised(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+class Raised(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=False):
     """The call failed.
 
     Attributes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from stepwell.engine.rows import StepKind
 
@@ -11,9 +11,12 @@ if TYPE_CHECKING:
     from stepwell.wire.ops import Op
 
 
+_RUN: Final = StepKind.RUN  # needed with each step
+
+
 def apply(report: Report, op: Op) -> None:
     """Remember `{"data": X}`. A second outcome of the same step changes nothing."""
-    report.complete_step(op, StepKind.RUN, bytes(op.data))
+    report.complete_step(op, _RUN, bytes(op.data))
 
 
 def apply_legacy(report: Report, op: Op) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING, TypeAlias
 
-from stepwell.engine.state import Phase
+from stepwell.engine.state import QUEUED
 from stepwell.wire.ids import RunId
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ class Backlog:
         heap = queue.heap
         while heap:
             queued_ms, run_id, _seq, _run, job = heap[0]
-            if job.phase is Phase.QUEUED:
+            if job.phase is QUEUED:
                 return queued_ms, run_id
             heappop(heap)  # it was withdrawn
         self._filled.discard(function_no)
@@ -103,6 +103,8 @@ class Backlog:
 
     def wanted(self) -> list[tuple[int, Place | None]]:
         """Functions whose window runs low while the store has more, and what comes before those."""
+        if not self._partly_on_disk:
+            return []  # as nearly always
         return [
             (no, self._functions[no].last)
             for no in sorted(self._partly_on_disk)
@@ -134,13 +136,15 @@ class Backlog:
         """
         dropped: list[Run] = []
         grown, self._grown = self._grown, set()
-        for no in sorted(grown & self._functions.keys()):
-            queue = self._functions[no]
+        for no in sorted(grown):
+            queue = self._functions.get(no)
+            if queue is None:
+                continue  # it is empty already
             if len(queue.heap) <= 2 * self._window:
                 queue.trim_above = 2 * self._window
             if len(queue.heap) <= queue.trim_above:
                 continue
-            entries = sorted(entry for entry in queue.heap if entry[4].phase is Phase.QUEUED)
+            entries = sorted(entry for entry in queue.heap if entry[4].phase is QUEUED)
             queue.heap = kept = entries[: self._window]  # sorted, so it is a heap
             if len(kept) == len(entries):
                 continue

@@ -8,7 +8,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from stepwell.wire.calls import encode_call
+from stepwell.wire.calls import encode_call, encode_rest
 from stepwell.wire.ids import ulid_text
 
 if TYPE_CHECKING:
@@ -22,51 +22,60 @@ REQUEST_BYTES_MAX = 4 * 2**20
 run_text = lru_cache(maxsize=8_192)(ulid_text)  # a run has a call for each of its steps
 
 
-def call_body(
-    call: Dispatch,
-    entry: FunctionEntry,
-    payload: RunPayload,
-    *,
-    request_id: str,
-    run_id: str,
-    job_id: str,
-) -> bytes:
-    """The JSON of a call. One that comes out too large leaves out what the SDK can fetch."""
-    body = _encode(call, entry, payload, request_id, run_id, job_id, call.use_api)
-    if len(body) > REQUEST_BYTES_MAX:
-        body = _encode(call, entry, payload, request_id, run_id, job_id, True)
-    return body
+class CallBodies:
+    """Writes the JSON of calls. The calls that a run gives out together differ at their beginning
+    only, so the rest of the last one is kept."""
 
+    def __init__(self) -> None:
+        self._rest_of: object = None
+        self._rest = b""
 
-def _encode(
-    call: Dispatch,
-    entry: FunctionEntry,
-    payload: RunPayload,
-    request_id: str,
-    run_id: str,
-    job_id: str,
-    use_api: bool,
-) -> bytes:
-    memos = payload.memos
-    steps = () if use_api else [(step_id, memos[step_id]) for step_id in call.stack]
-    # A large event goes out once, not twice; the SDK fetches the list as well.
-    alone = use_api and 2 * len(payload.event) > REQUEST_BYTES_MAX
-    return encode_call(
-        event=payload.event,
-        events=() if alone else (payload.event,),
-        steps=steps,
-        attempt=call.attempt,
-        max_attempts=call.max_attempts,
-        run_id=run_id,
-        fn_id=entry.function_id,
-        request_id=request_id,
-        job_id=job_id,
-        generation=call.generation,
-        stack=call.stack,
-        current=call.current,
-        disable_immediate_execution=call.plan_only,
-        use_api=use_api,
-        version=call.version,
-        defers=call.defers,
-        qi_id=job_id,
-    )
+    def encode(
+        self,
+        call: Dispatch,
+        entry: FunctionEntry,
+        payload: RunPayload,
+        *,
+        request_id: str,
+        run_id: str,
+        job_id: str,
+    ) -> bytes:
+        """The JSON of a call. One that comes out too large leaves out what the SDK can fetch."""
+        use_api = call.use_api
+        while True:
+            body = encode_call(
+                attempt=call.attempt,
+                max_attempts=call.max_attempts,
+                fn_id=entry.function_id,
+                request_id=request_id,
+                job_id=job_id,
+                generation=call.generation,
+                disable_immediate_execution=call.plan_only,
+                qi_id=job_id,
+                rest=self._rest_for(call, payload, run_id, use_api),
+            )
+            if use_api or len(body) <= REQUEST_BYTES_MAX:
+                return body
+            use_api = True
+
+    def _rest_for(self, call: Dispatch, payload: RunPayload, run_id: str, use_api: bool) -> bytes:
+        # A run's event never changes, nor does a step that is finished.
+        rest_of = (call.run_id, call.stack, call.current, call.version, call.defers, use_api)
+        if rest_of == self._rest_of:
+            return self._rest
+        steps = payload.steps
+        # A large event goes out once, not twice; the SDK fetches the list as well.
+        alone = use_api and 2 * len(payload.event) > REQUEST_BYTES_MAX
+        self._rest = encode_rest(
+            event=payload.event,
+            events=() if alone else (payload.event,),
+            steps=() if use_api else [steps[step_id] for step_id in sorted(call.stack)],
+            run_id=run_id,
+            stack=call.stack,
+            current=call.current,
+            use_api=use_api,
+            version=call.version,
+            defers=call.defers,
+        )
+        self._rest_of = rest_of
+        return self._rest

@@ -10,8 +10,8 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from stepwell.server.dispatch.call_body import call_body, run_text
-from stepwell.wire.connect import GatewayExecutorRequestData
+from stepwell.server.dispatch.call_body import CallBodies, run_text
+from stepwell.wire.connect import GatewayExecutorRequestData, varint
 from stepwell.wire.ids import ACCOUNT_ID, ENVIRONMENT_ID, ulid_text
 
 if TYPE_CHECKING:
@@ -28,27 +28,30 @@ class ConnectCalls:
     """Serialises calls; remembers the fixed part of each function."""
 
     def __init__(self) -> None:
+        self._bodies = CallBodies()
         self._fixed: dict[int, tuple[FunctionEntry, bytes]] = {}
 
     def encode(
-        self, call: Dispatch, entry: FunctionEntry, payload: RunPayload, *, lease_id: bytes
+        self, call: Dispatch, entry: FunctionEntry, payload: RunPayload
     ) -> tuple[str, bytes]:
         """The request id as text, and the serialised message."""
         request_id = ulid_text(call.request_id)
         run_id = run_text(call.run_id)
         job_id = f"{run_id}-{call.job_no}"
-        body = call_body(call, entry, payload, request_id=request_id, run_id=run_id, job_id=job_id)
+        body = self._bodies.encode(
+            call, entry, payload, request_id=request_id, run_id=run_id, job_id=job_id
+        )
         step_id = call.step_id.encode()
         # A lease's id ends as the request's does.
-        lease_text = f"{_time_text(lease_id[:6])}{request_id[10:]}"
+        lease_text = f"{_time_text(call.lease_until_ms)}{request_id[10:]}"
         parts = (
             self._fixed_part(entry),
             _REQUEST_ID, request_id.encode(),
-            _STEP_ID, _varint(len(step_id)), step_id,
-            _PAYLOAD, _varint(len(body)), body,
+            _STEP_ID, varint(len(step_id)), step_id,
+            _PAYLOAD, varint(len(body)), body,
             _RUN_ID, run_id.encode(),
             _LEASE_ID, lease_text.encode(),
-            _JOB_ID, _varint(len(job_id)), job_id.encode(),
+            _JOB_ID, varint(len(job_id)), job_id.encode(),
         )  # fmt: skip
         return request_id, b"".join(parts)
 
@@ -70,20 +73,6 @@ class ConnectCalls:
         return fixed
 
 
-def _varint(number: int) -> bytes:
-    if number < 0x80:
-        return _ONE_BYTE[number]
-    out = bytearray()
-    while number >= 0x80:
-        out.append(number & 0x7F | 0x80)
-        number >>= 7
-    out.append(number)
-    return bytes(out)
-
-
 @lru_cache(maxsize=64)
-def _time_text(time: bytes) -> str:
-    return ulid_text(time + bytes(10))[:10]
-
-
-_ONE_BYTE = [bytes([number]) for number in range(0x80)]
+def _time_text(ms: int) -> str:
+    return ulid_text(ms.to_bytes(6, "big") + bytes(10))[:10]

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from stepwell.server.dispatch.call_body import call_body, run_text
+from stepwell.engine.leases import make_lease_id
+from stepwell.server.dispatch.call_body import CallBodies, run_text
 from stepwell.wire.app_urls import with_step
 from stepwell.wire.http_calls import call_headers
 from stepwell.wire.ids import ulid_text
@@ -34,24 +35,30 @@ class HttpCall(msgspec.Struct, frozen=True, kw_only=True):
     body: bytes
 
 
-def http_call(
-    call: Dispatch, entry: FunctionEntry, payload: RunPayload, *, lease_id: bytes
-) -> HttpCall:
-    """The request for a call."""
-    request_id = ulid_text(call.request_id)
-    run_id = run_text(call.run_id)
-    job_id = f"{run_id}-{call.job_no}"
-    return HttpCall(
-        request_id=request_id,
-        lease_id=lease_id,
-        url=with_step(entry.config.url, call.step_id),
-        headers=call_headers(
-            run_id=run_id,
-            step_id=call.step_id,
-            version=call.version,
+class HttpCalls:
+    """Makes requests of calls."""
+
+    def __init__(self) -> None:
+        self._bodies = CallBodies()
+
+    def encode(self, call: Dispatch, entry: FunctionEntry, payload: RunPayload) -> HttpCall:
+        """The request for a call."""
+        request_id = ulid_text(call.request_id)
+        run_id = run_text(call.run_id)
+        job_id = f"{run_id}-{call.job_no}"
+        return HttpCall(
             request_id=request_id,
-            job_id=job_id,
-            generation=call.generation,
-        ),
-        body=call_body(call, entry, payload, request_id=request_id, run_id=run_id, job_id=job_id),
-    )
+            lease_id=make_lease_id(call.request_id, call.lease_until_ms),
+            url=with_step(entry.config.url, call.step_id),
+            headers=call_headers(
+                run_id=run_id,
+                step_id=call.step_id,
+                version=call.version,
+                request_id=request_id,
+                job_id=job_id,
+                generation=call.generation,
+            ),
+            body=self._bodies.encode(
+                call, entry, payload, request_id=request_id, run_id=run_id, job_id=job_id
+            ),
+        )

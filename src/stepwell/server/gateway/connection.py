@@ -29,6 +29,7 @@ from stepwell.server.gateway.facts import (
 from stepwell.server.gateway.session import INTERNAL_ERROR, Phase
 from stepwell.server.runtime import Attached
 from stepwell.server.workers import WorkerApp, WorkerInfo, WorkerStatus
+from stepwell.wire.ids import ulid_text
 from stepwell.wire.outcomes import outcome_from_connect
 
 if TYPE_CHECKING:
@@ -131,8 +132,9 @@ class Connection:
         self._wire.send_now()
 
     def withdraw(self, request_id: RequestId) -> None:
-        """The protocol has no message for it: the worker hears that its lease is over when it
-        asks for more time, within seconds."""
+        """Tell the worker that the call's run was cancelled, if it is one that listens for it."""
+        self._session.withdraw_call(ulid_text(request_id))
+        self._wire.send_soon()
 
     # --- the socket's side ---
 
@@ -292,7 +294,7 @@ class Connection:
             no_retry=reply.no_retry,
             retry_after=reply.retry_after,
             request_version=reply.request_version,
-            now_ms=self._runtime.now_ms(),
+            now_ms=self._runtime.now_ms() if reply.retry_after else 0,  # only then it counts
         )
         self._runtime.submit_report(request_id=reply.request_id, outcome=outcome, done=done)
 

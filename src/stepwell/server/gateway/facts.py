@@ -27,7 +27,7 @@ class Quiet(msgspec.Struct, frozen=True, kw_only=True):
     """The worker was not heard for two heartbeats: it gets no calls until `Ready` comes again."""
 
 
-class Acked(msgspec.Struct, frozen=True, kw_only=True):
+class Acked(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The worker took a call."""
 
     request_id: str
@@ -44,7 +44,7 @@ class ExtendWanted(msgspec.Struct, frozen=True, kw_only=True):
     echo: bytes
 
 
-class Replied(msgspec.Struct, frozen=True, kw_only=True):
+class Replied(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A call's outcome came. Store it, then call `reply_committed` or `reply_not_stored`."""
 
     request_id: str

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from stepwell.wire.connect import Kind
+from stepwell.wire.connect import Kind, varint
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -19,8 +19,8 @@ _BINARY = b"\x82"  # FIN and opcode 2
 
 def envelope(kind: Kind, payload: bytes = b"") -> bytes:
     """Serialise a `ConnectMessage`. Kind 0 without payload is zero bytes long: the HELLO."""
-    head = b"\x08" + _varint(kind) if kind else b""
-    return b"".join((head, b"\x12", _varint(len(payload)), payload)) if payload else head
+    head = _HEADS[kind]
+    return b"".join((head, b"\x12", varint(len(payload)), payload)) if payload else head
 
 
 def reply_ack(request_id: str) -> bytes:
@@ -28,8 +28,8 @@ def reply_ack(request_id: str) -> bytes:
     raw = request_id.encode()
     if not raw:
         return _REPLY_ACK_HEAD
-    inner = b"\x0a" + _varint(len(raw)) + raw
-    return b"".join((_REPLY_ACK_HEAD, b"\x12", _varint(len(inner)), inner))
+    inner = b"\x0a" + varint(len(raw)) + raw
+    return b"".join((_REPLY_ACK_HEAD, b"\x12", varint(len(inner)), inner))
 
 
 def websocket_frames(messages: Iterable[bytes]) -> bytes:
@@ -59,17 +59,6 @@ def pong_frame(payload: bytes) -> bytes:
     return b"\x8a" + bytes([len(payload)]) + payload
 
 
-def _varint(number: int) -> bytes:
-    if number < 0x80:
-        return _ONE_BYTE[number]
-    out = bytearray()
-    while number >= 0x80:
-        out.append(number & 0x7F | 0x80)
-        number >>= 7
-    out.append(number)
-    return bytes(out)
-
-
-_ONE_BYTE = [bytes([number]) for number in range(0x80)]
 _SHORT_HEADS = [_BINARY + bytes([size]) for size in range(126)]
-_REPLY_ACK_HEAD = b"\x08" + _varint(Kind.WORKER_REPLY_ACK)
+_HEADS = {kind: b"\x08" + varint(kind) if kind else b"" for kind in Kind}
+_REPLY_ACK_HEAD = _HEADS[Kind.WORKER_REPLY_ACK]

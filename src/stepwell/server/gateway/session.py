@@ -22,7 +22,7 @@ Source: docs/reference/wire/connect.md, "gateway lifecycle", "handshake", "close
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 from google.protobuf.message import DecodeError
@@ -112,6 +112,14 @@ class Phase(IntEnum):
     CLOSED = 4
 
 
+# For what is done with each message: to look a member up in its enumeration costs 70 ns.
+_HANDSHAKING: Final = Phase.HANDSHAKING
+_READY: Final = Phase.READY
+_DISCONNECTING: Final = Phase.DISCONNECTING
+_CLOSED: Final = Phase.CLOSED
+_CALL: Final = Kind.GATEWAY_EXECUTOR_REQUEST
+
+
 class SessionConfig(msgspec.Struct, frozen=True, kw_only=True):
     """What all sessions of a gateway share. The intervals are what CONNECTION_READY advertises."""
 
@@ -171,13 +179,13 @@ class Session:
 
     @property
     def _takes_calls(self) -> bool:
-        return self._phase is Phase.READY and self._attached and not self._quiet
+        return self._phase is _READY and self._attached and not self._quiet
 
     # --- the four verbs ---
 
     def receive(self, data: bytes, now_ms: int) -> None:
         """Take one whole binary message. What a closing peer still sends is ignored."""
-        if self._phase >= Phase.DISCONNECTING:
+        if self._phase >= _DISCONNECTING:
             return
         self._heard_ms = now_ms
         if self._quiet:
@@ -193,7 +201,7 @@ class Session:
             self.receive_garbage(now_ms)
             return
         kind = int(message.kind)
-        if self._phase is not Phase.HANDSHAKING:
+        if self._phase is not _HANDSHAKING:
             handler = self._handlers.get(kind)  # kinds that we do not know are ignored
             if handler is not None:
                 handler(message.payload, now_ms)
@@ -217,9 +225,9 @@ class Session:
 
     def next_wakeup_ms(self) -> int | None:
         """When to call `wake`; None when the session is over."""
-        if self._phase is Phase.CLOSED:
+        if self._phase is _CLOSED:
             return None
-        if self._phase is Phase.DISCONNECTING or self._hello is None:
+        if self._phase is _DISCONNECTING or self._hello is None:
             return self._deadline_ms
         if self._takes_calls:
             return self._heard_ms + self._config.quiet_ms
@@ -294,7 +302,7 @@ class Session:
 
     def reply_committed(self, request_id: str, now_ms: int) -> None:
         """A reply is durable, or needs not be: acknowledge it."""
-        if not self._close_sent and self._phase is not Phase.CLOSED:
+        if not self._close_sent and self._phase is not _CLOSED:
             self._messages.append(frames.reply_ack(request_id))
         self._reply_settled(now_ms)
 
@@ -313,6 +321,16 @@ class Session:
             ack.new_lease_id = new_lease_id
         self._send(Kind.WORKER_REQUEST_EXTEND_LEASE_ACK, ack.SerializeToString())
 
+    def withdraw_call(self, request_id: str) -> None:
+        """Tell a worker of ours at once that a call is not wanted any more, as if it had asked for
+        more time; the others hear it when they do."""
+        if self._phase not in (Phase.READY, Phase.DRAINING):
+            return
+        assert self._hello is not None, "a worker that is ready has introduced itself"
+        if self._hello.is_ours and self._calls.pop(request_id, None) is not None:
+            ack = WorkerRequestExtendLeaseAckData(request_id=request_id)
+            self._send(Kind.WORKER_REQUEST_EXTEND_LEASE_ACK, ack.SerializeToString())
+
     def send_call(self, request_id: str, payload: bytes) -> None:
         """Send a call, given as serialised `GatewayExecutorRequestData`.
 
@@ -324,7 +342,7 @@ class Session:
         if len(self._calls) >= CALLS_TRACKED_MAX:
             del self._calls[next(iter(self._calls))]
         self._calls[request_id] = False
-        self._messages.append(frames.envelope(Kind.GATEWAY_EXECUTOR_REQUEST, payload))
+        self._messages.append(frames.envelope(_CALL, payload))
 
     # --- the ends of a connection ---
 
@@ -538,7 +556,7 @@ class Session:
     def _reply_settled(self, now_ms: int) -> None:
         self._uncommitted -= 1
         self._hurry_if_idle(now_ms)
-        leaving = self._phase is Phase.DISCONNECTING and not self._close_sent
+        leaving = self._phase is _DISCONNECTING and not self._close_sent
         if leaving and not self._uncommitted:
             self._answer_close(now_ms)
 
