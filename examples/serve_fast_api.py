@@ -35,7 +35,8 @@ async def greet_new_user(ctx: stepwell.Context) -> str:
 
 @app.post("/users/{user_id}")
 async def sign_up(user_id: int) -> dict[str, list[str]]:
-    return {"events": await client.send(stepwell.Event("user.created", data={"user_id": user_id}))}
+    event = stepwell.Event(name="user.created", data={"user_id": user_id})
+    return {"events": await client.send(event)}
 
 
 stepwell.fast_api.serve(app, client, [greet_new_user])

@@ -5,17 +5,15 @@ Source: docs/reference/wire/waits.md, "Gateway and AIGateway".
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 
-from stepwell.codec import serialise
+from stepwell.codec import restore, serialise
 from stepwell.errors import ConfigError
 from stepwell.step_options import Asked
 from stepwell.wire import ops as op_names
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 
 class Adapter(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,6 +32,9 @@ class Adapter(msgspec.Struct, frozen=True, kw_only=True):
     format: str = "openai-chat"
     headers: dict[str, str] = {}
     defaults: dict[str, Any] = {}
+
+    def __repr__(self) -> str:
+        return f"<Adapter {self.format} at {self.url}>"  # without the key
 
 
 def openai(model: str, *, auth_key: str, base_url: str = "https://api.openai.com/v1") -> Adapter:
@@ -81,8 +82,11 @@ def inference(adapter: Adapter, body: Mapping[str, Any]) -> Asked:
     """`step.ai.infer` as an operation."""
     if not isinstance(adapter, Adapter):
         raise ConfigError(
-            f"infer needs an adapter, such as stepwell.ai.openai(...), not {adapter!r}"
+            "infer needs an adapter, such as stepwell.ai.openai(...), not a "
+            f"{type(adapter).__name__}"
         )
+    if not isinstance(body, Mapping):
+        raise ConfigError(f"the body of infer is an object, this is a {type(body).__name__}")
     options = {
         "auth_key": adapter.auth_key,
         "body": msgspec.Raw(serialise({**adapter.defaults, **body})),
@@ -92,3 +96,13 @@ def inference(adapter: Adapter, body: Mapping[str, Any]) -> Asked:
         "url": adapter.url,
     }
     return Asked(op_names.AI_GATEWAY, msgspec.Raw(msgspec.json.encode(options)))
+
+
+def read_inference(value: Any) -> dict[str, Any]:
+    """What the provider answered.
+
+    Raises:
+        StepwellError: `output_invalid`, if it is no object.
+    """
+    answer: dict[str, Any] = restore(value, dict[str, Any])
+    return answer

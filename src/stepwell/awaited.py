@@ -8,10 +8,10 @@ dropped before tells the execution.
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
-from weakref import ref
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
+    from weakref import ref
 
     from stepwell.execution import Execution
 
@@ -24,24 +24,18 @@ class StepCall:
     did that still holds it, and meant it).
     """
 
-    __slots__ = ("_coroutine", "_departures", "_execution", "_method", "_step_id")
+    __slots__ = ("_departures", "_execution", "_method", "_step_id", "begun", "coroutine")
 
     def __init__(self, execution: Execution, method: str, step_id: object = None) -> None:
-        self._execution: Execution | None = execution
+        self._execution = execution
         self._departures = execution.departures
         self._method = method
         self._step_id = step_id
-        self._coroutine: ref[Coroutine[Any, Any, Any]] | None = None
-
-    def watch(self, coroutine: Coroutine[Any, Any, Any]) -> None:
-        """Expect this coroutine to begin."""
-        self._coroutine = ref(coroutine)
-
-    def begin(self) -> None:
-        """It is awaited."""
-        self._execution = None
+        self.coroutine: ref[Coroutine[Any, Any, Any]] | None = None
+        """The coroutine that is expected to begin."""
+        self.begun = False
+        """Whether it is awaited."""
 
     def __del__(self) -> None:
-        execution, coroutine = self._execution, self._coroutine
-        if execution is not None and coroutine is not None and coroutine() is None:
-            execution.not_awaited(self._method, self._step_id, self._departures)
+        if not self.begun and self.coroutine is not None and self.coroutine() is None:
+            self._execution.not_awaited(self._method, self._step_id, self._departures)

@@ -169,7 +169,7 @@ class Client:
             timeouts=timeouts,
         )
 
-    async def send(self, events: Event | Sequence[Event]) -> list[str]:
+    async def send(self, events: Event[Any] | Sequence[Event[Any]]) -> list[str]:
         """Send events.
 
         Returns:
@@ -183,7 +183,7 @@ class Client:
             return []
         return await asyncio.wrap_future(background().submit(posting))
 
-    def send_sync(self, events: Event | Sequence[Event]) -> list[str]:
+    def send_sync(self, events: Event[Any] | Sequence[Event[Any]]) -> list[str]:
         """Send events from code without an event loop. As `send`, and it blocks."""
         if (posting := self._posting(events)) is None:
             return []
@@ -222,12 +222,15 @@ class Client:
             background().session(),
             base_url=settings.api_base_url,
             keys=settings.signing_keys,
+            env=settings.env,
             body=body,
             proxy=proxy_for(settings.api_base_url),
             attempts=self._send_attempts,
         )
 
-    def _posting(self, events: Event | Sequence[Event]) -> Coroutine[Any, Any, list[str]] | None:
+    def _posting(
+        self, events: Event[Any] | Sequence[Event[Any]]
+    ) -> Coroutine[Any, Any, list[str]] | None:
         """What is to be done on the background loop; None if there is nothing to send."""
         batch = event_list(events)
         if not batch:

@@ -42,9 +42,11 @@ def serialise(value: object) -> bytes:
         ) from error
 
 
-def restore(value: Any, output_type: Any) -> Any:
+def restore(value: Any, output_type: Any, what: str = "the stored value") -> Any:
     """Turn plain JSON values into `output_type`.
 
+    Args:
+        what: What the error calls the value.
     Raises:
         StepwellError: `output_invalid`, if the stored value does not fit the type.
     """
@@ -52,7 +54,7 @@ def restore(value: Any, output_type: Any) -> Any:
         return msgspec.convert(value, output_type, strict=True, dec_hook=_read_foreign)
     except (msgspec.ValidationError, ValueError, TypeError) as error:
         raise StepwellError(
-            f"the stored value is not a {getattr(output_type, '__name__', output_type)}: {error}",
+            f"{what} is not a {getattr(output_type, '__name__', output_type)}: {error}",
             code="output_invalid",
         ) from error
 
@@ -61,7 +63,7 @@ def _write_foreign(value: Any) -> Any:
     dump = getattr(type(value), "model_dump", None)  # pydantic, without importing it
     if dump is None:
         raise TypeError(f"objects of type {type(value).__qualname__} are not supported")
-    return dump(value, mode="json")
+    return dump(value, mode="json", by_alias=True)  # which is how it is read back
 
 
 def _read_foreign(target: type, value: Any) -> Any:

@@ -7,9 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from stepwell.errors import ConfigError
-from stepwell.step_options import deferral, withdrawal
-from stepwell.wire import ops as op_names
+from stepwell.step_options import deferral, function_slug, withdrawal
 
 if TYPE_CHECKING:
     from stepwell.execution import Execution
@@ -27,7 +25,7 @@ class Deferred:
     def abort(self) -> None:
         """Do not start it after all."""
         name = self._execution.meet(f"{self._step_id}:abort", rides=True)
-        self._execution.ride(name, op_names.DEFER_ABORT, withdrawal(self._hashed))
+        self._execution.withdraw(name, self._hashed, withdrawal(self._hashed))
 
 
 def defer(execution: Execution, step_id: str, function: Function[Any], data: object) -> Deferred:
@@ -36,10 +34,7 @@ def defer(execution: Execution, step_id: str, function: Function[Any], data: obj
     Raises:
         ConfigError: It is no function, or its data is no object.
     """
-    slug = getattr(function, "id", None)
-    if not isinstance(slug, str):
-        raise ConfigError(f"defer needs a function of the app, this is {function!r}")
-    options = deferral(slug, data)
+    options = deferral(function_slug(function), data)
     name = execution.meet(step_id, rides=True)
-    execution.ride(name, op_names.DEFER_ADD, options)
+    execution.defer(name, options)
     return Deferred(execution, name.hashed, step_id)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Generic
+from typing import TYPE_CHECKING, Any, Generic, get_origin
 
 import msgspec
 
@@ -51,12 +51,26 @@ class EventType(Generic[D]):
     def __init__(self, name: str, data: type[D]) -> None:
         if not isinstance(name, str) or not name:
             raise ConfigError(f"an event type needs the name of its events, this is {name!r}")
+        if not isinstance(data, type) and get_origin(data) is None:
+            raise ConfigError(
+                f"event type {name!r} needs the type of its data, such as a dataclass, this is "
+                f"{data!r}"
+            )
         self.name = name
         self.data = data
 
     def create(self, data: D, *, id: str = "", ts: int = 0) -> Event[D]:
         """An event of this kind, ready to be sent."""
         return Event(name=self.name, data=data, id=id, ts=ts)
+
+    def stands_for(self, name: str) -> bool:
+        """Whether events of this name are of this kind: the same, or the beginning of a wildcard's.
+
+        Source: docs/reference/wire/triggers.md, "events".
+        """
+        if self.name.endswith(("/*", ".*")):
+            return name.startswith(self.name[:-1])
+        return name == self.name
 
     def read(self, event: Event[Any]) -> Event[D]:
         """The same event, its data in this type.
@@ -65,9 +79,9 @@ class EventType(Generic[D]):
             NonRetriableError: `event_data_invalid`, if the data does not fit.
         """
         try:
-            data: D = restore(event.data, self.data)
+            data: D = restore(event.data, self.data, f"the data of event {event.name!r}")
         except StepwellError as error:
-            unfit = NonRetriableError(f"the data of event {event.name!r}: {error.message}")
+            unfit = NonRetriableError(error.message)
             unfit.code = "event_data_invalid"
             raise unfit from error
         return msgspec.structs.replace(event, data=data)
@@ -86,15 +100,15 @@ def read_awaited_event(value: Any, event: str | EventType[Any]) -> Event[Any] | 
 
     Raises:
         NonRetriableError: `event_data_invalid`, if its data does not fit the type.
+        StepwellError: `output_invalid`, if it is no event.
     """
     if value is None:
         return None
-    fields = {name: field for name, field in value.items() if field is not None}
-    came: Event[Any] = msgspec.convert(fields, Event)
+    came: Event[Any] = restore(_without_nulls(value), _PLAIN)
     return event.read(came) if isinstance(event, EventType) else came
 
 
-def event_list(given: Event | Sequence[Event]) -> list[Event]:
+def event_list(given: Event[Any] | Sequence[Event[Any]]) -> list[Event[Any]]:
     """One event, or several, as a list.
 
     Raises:
@@ -114,7 +128,7 @@ def event_list(given: Event | Sequence[Event]) -> list[Event]:
     return events or []
 
 
-def write_events(events: list[Event]) -> bytes:
+def write_events(events: list[Event[Any]]) -> bytes:
     """Write events as the event API takes them: a JSON array, without what is not set.
 
     Raises:
@@ -132,11 +146,16 @@ def read_event(raw: bytes | msgspec.Raw) -> Event:
     try:
         return _DECODER.decode(raw)
     except msgspec.ValidationError:
-        fields = msgspec.json.decode(raw, type=dict[str, Any])
-        return msgspec.convert({k: v for k, v in fields.items() if v is not None}, Event)
+        return msgspec.convert(_without_nulls(msgspec.json.decode(raw)), _PLAIN)
 
 
-def _fields(event: Event) -> dict[str, Any]:
+def _without_nulls(fields: Any) -> Any:
+    if not isinstance(fields, dict):
+        return fields
+    return {name: field for name, field in fields.items() if field is not None}
+
+
+def _fields(event: Event[Any]) -> dict[str, Any]:
     fields: dict[str, Any] = {"name": event.name, "data": event.data}
     if event.id:
         fields["id"] = event.id
@@ -149,4 +168,5 @@ def _fields(event: Event) -> dict[str, Any]:
     return fields
 
 
-_DECODER = msgspec.json.Decoder(Event)
+_PLAIN = Event[dict[str, Any]]
+_DECODER = msgspec.json.Decoder(_PLAIN)

@@ -31,9 +31,9 @@ from stepwell.errors import (
     ConfigError,
     NonRetriableError,
     RetryAfterError,
-    StepError,
     StepwellError,
 )
+from stepwell.memo import read_memo, step_error
 from stepwell.outcome import (
     Failure,
     Outcome,
@@ -48,23 +48,15 @@ from stepwell.wire.ids import RUN_COMPLETE_STEP, UNTARGETED_STEP, hash_step_id
 from stepwell.wire.ops import OPS_PER_RESPONSE_MAX, Op, OpError, Userland
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
 
 EXECUTION_VERSION: Final = 2
 STEP_OUTPUT_BYTES_MAX: Final = 4 * 2**20
 RESULT_BYTES_MAX: Final = 8 * 2**20 - 64 * 2**10  # The socket's 8 MiB, less room for the envelope.
 
-_RACING: Final = frozenset(
-    {
-        op_names.STEP_PLANNED,
-        op_names.SLEEP,
-        op_names.WAIT_FOR_EVENT,
-        op_names.WAIT_FOR_SIGNAL,
-        op_names.INVOKE_FUNCTION,
-        op_names.GATEWAY,
-        op_names.AI_GATEWAY,
-    }
-)
+# The server leaves out what is more than this, so nothing waits for it to be taken.
+DEFERS_MAX: Final = 20
+DEFER_BYTES_MAX: Final = 4 * 2**20
 
 MISSING: Final = object()
 """The answer of `Execution.recall` for a step that has no result yet."""
@@ -83,23 +75,19 @@ class StepName(msgspec.Struct, frozen=True):
 
 
 class GroupMark(msgspec.Struct, frozen=True):
-    """Which step ids were used before a group was opened, so that it can be run again."""
+    """Where a call stood when a group was opened, so that the group can be run again.
+
+    Attributes:
+        uses: Which step ids were used.
+        riders: How many operations were to ride along.
+    """
 
     uses: dict[str, int]
-    names: set[str]
+    riders: int
 
 
-class _Memo(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The wrappers of remembered results; a value in none of these shapes is itself the data."""
-
-    data: Any = msgspec.UNSET
-    error: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
-    input: list[Any] | msgspec.UnsetType = msgspec.UNSET
-
-
-_MEMO_DECODER = msgspec.json.Decoder(_Memo)
 _ENCODER = msgspec.json.Encoder()
-_hash_step_id = lru_cache(maxsize=4096)(hash_step_id)
+_hash_step_id = lru_cache(maxsize=4096)(hash_step_id)  # by one text, which is its quickest key
 
 # Set while a step's body runs, so that a step inside a step is found out; a ContextVar, because
 # steps of sibling tasks are not inside one another.
@@ -134,11 +122,11 @@ class Execution:
         self._stack = stack
         self._deferred = deferred
         self._riders: list[Op] = []
+        self._withdrawn: set[str] = set()
         self.target: Final = None if target in (None, "", UNTARGETED_STEP) else target
         self._last_attempt = attempt + 1 >= max_attempts
         self._plan_only = plan_only
-        self._uses: dict[str, int] = {}
-        self._names: set[str] = set()
+        self._uses: dict[str, int] = {}  # by every text that names a step: its next index
         self._ops: list[Op] = []
         self._no_retry = False
         self._retry_after: str | None = None
@@ -147,9 +135,8 @@ class Execution:
         self.closed = False
         """Whether the outcome is already decided."""
         self._groups_open = 0
-        self._second_pass = False
+        self._only: str | None = None  # on the second pass of a group: the one step that runs
         self._races = 0  # groups open whose branches do not wait for one another
-        self._latest = -1  # place in the stack of the last step that a branch of a race recalled
         self._inputs: dict[str, list[Any]] = {}
         self._busy = False
         self._idle: asyncio.Event | None = None
@@ -157,6 +144,13 @@ class Execution:
         self._failure: Failure | None = None
         self.departures = 0
         """How often a step has made user code leave some block, by `Interrupt` or `StepError`."""
+        self.latest = -1
+        """In a race: the place in the stack of the last step that the present branch recalled."""
+        self.watches = self.target is None
+        """Whether steps that nobody awaits are looked for. A run ends by a call that is for no
+        step in particular, and that one passes all that others have passed but bodies of steps."""
+        self.offered: tuple[Coroutine[Any, Any, Any], object] | None = None
+        """Without `watches`: the last step that was called, and its id. See `passes`."""
 
     # --- asked by the step objects ---
 
@@ -182,14 +176,15 @@ class Execution:
             raise error
         if not isinstance(step_id, str) or not step_id:
             raise ConfigError(f"a step id is a text that is not empty, this is {step_id!r}")
-        index = self._uses.get(step_id, 0)
-        text = step_id if index == 0 else f"{step_id}:{index}"
-        while text in self._names:  # The program itself uses an id such as `charge:1`.
-            index += 1
-            text = f"{step_id}:{index}"
-        self._uses[step_id] = index + 1
-        self._names.add(text)
-        hashed = _hash_step_id(step_id, index)
+        uses = self._uses
+        index, text = 0, step_id
+        if step_id in uses:
+            index = uses[step_id]
+            while (text := f"{step_id}:{index}") in uses:  # the program uses such an id itself
+                index += 1
+            uses[text] = 1
+        uses[step_id] = index + 1
+        hashed = _hash_step_id(text)
         if (
             self.target is not None
             and hashed != self.target
@@ -200,6 +195,30 @@ class Execution:
             self.departures += 1
             raise Interrupt
         return StepName(hashed, step_id, index)
+
+    def passes(self, pending: object) -> bool:
+        """Whether a branch that gave this is over: it is a step that this call has nothing for.
+
+        Then the step is met and closed: what `meet` would decide, without starting it and leaving
+        it again, as a call for one step of many passes all the others.
+        """
+        if self.offered is None:
+            return False
+        coroutine, step_id = self.offered
+        if (
+            coroutine is not pending
+            or self.closed
+            or not isinstance(step_id, str)
+            or not step_id
+            or step_id in self._uses
+            or (hashed := _hash_step_id(step_id)) == self.target
+            or hashed in self._steps
+        ):
+            return False
+        self._uses[step_id] = 1
+        self.departures += 1
+        coroutine.close()
+        return True
 
     def recall(self, name: StepName, output_type: Any = None) -> Any:
         """The remembered result, or `MISSING`.
@@ -212,10 +231,14 @@ class Execution:
         if raw is not None:
             self._recalled = True
             if self._races:
-                self._latest = max(self._latest, self._ended_at(name.hashed))
-            value = self._unwrap(name, raw)
-            if value is not MISSING:
-                return value if output_type is None else restore(value, output_type)
+                self.latest = max(self.latest, self._ended_at(name.hashed))
+            memo = read_memo(raw)
+            if memo.error is not msgspec.UNSET:
+                self.departures += 1
+                raise step_error(memo.error)
+            if memo.input is msgspec.UNSET:
+                return memo.data if output_type is None else restore(memo.data, output_type)
+            self._inputs[name.hashed] = memo.input
         if self.target is not None and name.hashed != self.target:
             self.departures += 1
             raise Interrupt
@@ -232,16 +255,21 @@ class Execution:
             Interrupt: The step was recorded as planned.
         """
         if self.target is None and (
-            self._plan_only or (self._groups_open and not self._second_pass)
+            self._plan_only or (self._groups_open and name.hashed != self._only)
         ):
             self.report(name, op_names.STEP_PLANNED, opts=_type_opts(step_type))
-        self._busy = True
+        self._busy = self.watches = True
+        self.offered = None  # inside the body, it would be a nested step
 
-    def ride(self, name: StepName, op: str, opts: msgspec.Raw) -> None:
-        """Record what leaves beside whatever this call reports; one that is known does not."""
-        if op == op_names.DEFER_ADD and name.hashed in self._deferred:
-            return
-        self._riders.append(_op(name, op, opts=opts))
+    def defer(self, name: StepName, opts: msgspec.Raw) -> None:
+        """Record a deferred function, beside whatever this call reports, unless it is known."""
+        if name.hashed not in self._deferred:
+            self._riders.append(_op(name, op_names.DEFER_ADD, opts=opts))
+
+    def withdraw(self, name: StepName, deferred: str, opts: msgspec.Raw) -> None:
+        """Record that a deferred function, by its wire id, does not start after all."""
+        self._withdrawn.add(deferred)
+        self._riders.append(_op(name, op_names.DEFER_ABORT, opts=opts))
 
     def report(
         self, name: StepName, op: str, *, legacy_name: str = "", opts: msgspec.Raw | None = None
@@ -251,7 +279,9 @@ class Execution:
         Raises:
             Interrupt: Always.
         """
-        self._add(name, op, legacy_name=legacy_name, opts=opts)
+        if self._races:
+            opts = _with_race(opts)
+        self._ops.append(_op(name, op, legacy_name=legacy_name, opts=opts))
         if not self._groups_open:
             self.closed = True
         self.departures += 1
@@ -267,7 +297,8 @@ class Execution:
         if len(data) > STEP_OUTPUT_BYTES_MAX:
             self.failed(name, _too_large("step's output", len(data), STEP_OUTPUT_BYTES_MAX))
             return
-        self._add(name, op_names.STEP_RUN, data=msgspec.Raw(data), opts=_type_opts(step_type))
+        opts = _type_opts(step_type)
+        self._ops.append(_op(name, op_names.STEP_RUN, data=msgspec.Raw(data), opts=opts))
         self._close()
 
     def failed(self, name: StepName, error: Exception) -> None:
@@ -283,11 +314,8 @@ class Execution:
                 stack=stack_text(error),
                 no_retry=final or None,
             )
-            self._add(
-                name,
-                op_names.STEP_FAILED if final or self._last_attempt else op_names.STEP_ERROR,
-                error=msgspec.Raw(_ENCODER.encode(body)),
-            )
+            op = op_names.STEP_FAILED if final or self._last_attempt else op_names.STEP_ERROR
+            self._ops.append(_op(name, op, error=msgspec.Raw(_ENCODER.encode(body))))
             self._failure = Failure(error=error, step_id=name.id, final=final or self._last_attempt)
         self._close()
 
@@ -355,18 +383,12 @@ class Execution:
         self._races += race
         if self._groups_open > 1:
             return None
-        return GroupMark(dict(self._uses), set(self._names))
+        return GroupMark(dict(self._uses), len(self._riders))
 
     def leave_group(self, *, race: bool = False) -> None:
         """Leave it, however its branches ended."""
         self._groups_open -= 1
         self._races -= race
-
-    def take_latest(self) -> int:
-        """Where in the stack the last step stands that a branch of a race has recalled; -1 if it
-        recalled none. Counts anew from here."""
-        latest, self._latest = self._latest, -1
-        return latest
 
     @property
     def gathered(self) -> int:
@@ -381,30 +403,32 @@ class Execution:
         """Whether the branches are to be run again so that their only new step can run at once.
 
         It is met a second time, rather than run after its branch was left, so that its body runs
-        inside the `with` blocks that surround it.
+        inside the `with` blocks that surround it. Steps before it that an inner race has dropped
+        are met again too, and again do not run.
         """
         if (
             mark is None
-            or self._second_pass
+            or self._only is not None
             or self._plan_only
             or self.target is not None
             or len(self._ops) != 1
             or self._ops[0].op != op_names.STEP_PLANNED
         ):
             return False
+        self._only = self._ops[0].id
         self._ops.clear()
         self._uses = dict(mark.uses)
-        self._names = set(mark.names)
-        self._second_pass = True
+        del self._riders[mark.riders :]
         return True
 
     def end_second_pass(self) -> None:
         """From here on, groups gather again."""
-        self._second_pass = False
+        self._only = None
 
     def close(self) -> None:
         """Make every later step interrupt: the call was decided, or cancelled."""
         self.closed = True
+        self.offered = None  # whose frame may hold this in turn
 
     # --- asked by the drivers ---
 
@@ -431,8 +455,7 @@ class Execution:
             return self._fail(_too_large("function's result", len(body), RESULT_BYTES_MAX))
         if self._riders:
             name = StepName(RUN_COMPLETE_STEP, "complete", 0)
-            ops = [*self._riders, _op(name, op_names.RUN_COMPLETE, data=msgspec.Raw(body))]
-            return Outcome(kind="ops", body=_ENCODER.encode(ops))
+            return self._told([_op(name, op_names.RUN_COMPLETE, data=msgspec.Raw(body))])
         return Outcome(kind="result", body=body)
 
     def raised(self, error: BaseException) -> Outcome:
@@ -471,42 +494,36 @@ class Execution:
         return len(self._steps)
 
     def _fail(self, error: BaseException, *, no_retry: bool | None = None) -> Outcome:
-        """The outcome for an error of the function."""
+        """The outcome for an error of the function.
+
+        With an error nothing rides along. What must not be lost is told alone, and the server's
+        next call, which brings it, meets the error again.
+        """
+        if self._owes():
+            return Outcome(kind="ops", body=_ENCODER.encode(self._riders))
         outcome = error_outcome(error, no_retry=no_retry)
         self._failure = Failure(
             error=error, step_id=None, final=outcome.no_retry or self._last_attempt
         )
         return outcome
 
-    def _unwrap(self, name: StepName, raw: msgspec.Raw) -> Any:
-        try:
-            memo = _MEMO_DECODER.decode(raw)
-        except msgspec.ValidationError:
-            return msgspec.json.decode(raw)
-        if (memo.data, memo.error, memo.input).count(msgspec.UNSET) != 2:
-            return msgspec.json.decode(raw)  # none of the keys, or several: not a wrapper
-        if memo.error is not msgspec.UNSET:
-            self.departures += 1
-            raise _step_error(memo.error)
-        if memo.input is not msgspec.UNSET:
-            self._inputs[name.hashed] = memo.input
-            return MISSING
-        return memo.data
-
     def _recorded(self) -> Outcome | None:
-        self.closed = True
+        self.close()
         if self._fatal is not None:
             return self._fail(self._fatal, no_retry=True)
-        if not self._ops:
-            return None
-        if len(self._ops) > OPS_PER_RESPONSE_MAX:
+        return self._told(self._ops) if self._ops else None
+
+    def _told(self, ops: list[Op]) -> Outcome:
+        """The outcome for operations, and those that ride along."""
+        ops = [*self._riders, *ops]
+        if len(ops) > OPS_PER_RESPONSE_MAX:
             error = StepwellError(
                 f"one group may add {OPS_PER_RESPONSE_MAX} steps at a time, this one adds "
-                f"{len(self._ops)}; split it into several groups",
+                f"{len(ops)}; split it into several groups",
                 code="ops_too_many",
             )
             return self._fail(error)
-        body = _ENCODER.encode([*self._riders, *self._ops])
+        body = _ENCODER.encode(ops)
         if len(body) > RESULT_BYTES_MAX:
             error = StepwellError(
                 f"what a call reports of its steps may have {RESULT_BYTES_MAX} bytes, this has "
@@ -521,6 +538,20 @@ class Execution:
             retry_after=self._retry_after,
         )
 
+    def _owes(self) -> bool:
+        """Whether something that rides along changes what starts at the run's end."""
+        if self.target is not None or not self._riders:
+            return False
+        known = self._deferred
+        added = [op for op in self._riders if op.op == op_names.DEFER_ADD]
+        fresh = any(op.id not in self._withdrawn for op in added)
+        return (
+            (fresh or not self._withdrawn.isdisjoint(known))
+            and len(known) + len(added) <= DEFERS_MAX
+            and len(self._riders) <= OPS_PER_RESPONSE_MAX
+            and sum(memoryview(op.opts).nbytes for op in added) <= DEFER_BYTES_MAX
+        )
+
     def _target_not_met(self) -> Outcome:
         return self._fail(
             StepwellError(
@@ -529,20 +560,6 @@ class Execution:
                 code="step_unexpected",
             )
         )
-
-    def _add(
-        self,
-        name: StepName,
-        op: str,
-        *,
-        legacy_name: str = "",
-        opts: msgspec.Raw | None = None,
-        data: msgspec.Raw | None = None,
-        error: msgspec.Raw | None = None,
-    ) -> None:
-        if self._races and op in _RACING:
-            opts = _with_race(opts)
-        self._ops.append(_op(name, op, legacy_name=legacy_name, opts=opts, data=data, error=error))
 
     def _ended_at(self, hashed: str) -> int:
         """The place of a remembered step in the order in which steps ended."""
@@ -631,22 +648,6 @@ _NULL = msgspec.Raw(b"null")
 @lru_cache(maxsize=64)
 def _type_opts(step_type: str) -> msgspec.Raw:
     return msgspec.Raw(_ENCODER.encode({"type": step_type}))
-
-
-def _step_error(raw: msgspec.Raw) -> StepError:
-    """The error of a remembered step, however its SDK or the server wrote it."""
-    try:
-        error = msgspec.json.decode(raw, type=OpError)
-    except msgspec.ValidationError:
-        value = msgspec.json.decode(raw)
-        fields = value if isinstance(value, dict) else {"message": value}
-        name, message, stack = (fields.get(key) for key in ("name", "message", "stack"))
-        return StepError(
-            "" if message is None else str(message),
-            "Error" if name is None else str(name),
-            None if stack is None else str(stack),
-        )
-    return StepError(error.message, error.name, error.stack)
 
 
 def _too_large(what: str, seen: int, limit: int) -> StepwellError:

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Generic, Protocol, TypeAlias, TypeVar, overload
+from typing import Any, Final, Generic, Protocol, TypeAlias, TypeVar, get_origin, overload
 from urllib.parse import quote
 
+import msgspec
+
 from stepwell.context import Context, ContextSync
-from stepwell.errors import ConfigError
+from stepwell.errors import ConfigError, NonRetriableError
 from stepwell.event import Event, EventType
 from stepwell.triggers import (
     Cancel,
@@ -24,12 +26,14 @@ from stepwell.triggers import (
 )
 from stepwell.wire.functions import RETRIES_MAX, TRIGGERS_MAX
 from stepwell.wire.ids import UNTARGETED_STEP
+from stepwell.wire.lifecycle import DEFERRED_EVENT, INVOKED_EVENT
 
 T = TypeVar("T")
 
 AsyncHandler: TypeAlias = Callable[[Context[Any]], Awaitable[T]]
 SyncHandler: TypeAlias = Callable[[ContextSync[Any]], T]
 
+_BY_FUNCTION: Final = frozenset({INVOKED_EVENT, DEFERRED_EVENT})
 
 _NOT_BUILT = frozenset(
     {
@@ -65,12 +69,12 @@ class Function(Generic[T]):
         _check(fn_id, triggers, retries)
         slug = f"{app_id}-{fn_id}"
         self._triggers = [trigger_fields(fn_id, slug, trigger) for trigger in triggers]
-        self._types = {
-            trigger.event.name: trigger.event
+        self._types = [
+            trigger.event
             for trigger in triggers
             if isinstance(trigger, TriggerEvent) and isinstance(trigger.event, EventType)
-        }
-        self._cancels = cancel_fields(fn_id, list(cancel))
+        ]
+        self._cancels = cancel_fields(fn_id, cancel)
         self._timeouts = {} if timeouts is None else timeout_fields(fn_id, timeouts)
         self.app_id = app_id
         self.local_id = fn_id
@@ -111,11 +115,21 @@ class Function(Generic[T]):
     def typed(self, event: Event[Any]) -> Event[Any]:
         """An event that started a run, its data in the type that the trigger declares.
 
+        A run that somebody has invoked or deferred gets the data of one of the declared types too:
+        what the server adds to it is left out then.
+
         Raises:
-            StepwellError: `event_data_invalid`, if the data does not fit.
+            NonRetriableError: `event_data_invalid`, if the data does not fit.
         """
-        event_type = self._types.get(event.name)
-        return event if event_type is None else event_type.read(event)
+        if not self._types:
+            return event
+        if event.name in _BY_FUNCTION:
+            data = {name: value for name, value in event.data.items() if name != "_inngest"}
+            return _read_as_first(self._types, msgspec.structs.replace(event, data=data))
+        for event_type in self._types:
+            if event_type.stands_for(event.name):
+                return event_type.read(event)
+        return event
 
     def with_failure_handler(self) -> list[Function[Any]]:
         """This function, and the one that handles its failures, if it has one."""
@@ -183,6 +197,17 @@ def refuse_options(fn_id: str, options: Mapping[str, object]) -> None:
         raise TypeError(f"function {fn_id!r} got an unexpected option {option!r}")
 
 
+def _read_as_first(event_types: Sequence[EventType[Any]], event: Event[Any]) -> Event[Any]:
+    """The event in the first of these types that its data fits, else the first one's complaint."""
+    complaints: list[NonRetriableError] = []
+    for event_type in event_types:
+        try:
+            return event_type.read(event)
+        except NonRetriableError as complaint:
+            complaints.append(complaint)
+    raise complaints[0]
+
+
 def _takes_sync_context(handler: Callable[..., Any]) -> bool:
     """Whether the handler's first parameter is declared as `ContextSync`."""
     try:
@@ -191,8 +216,8 @@ def _takes_sync_context(handler: Callable[..., Any]) -> bool:
         return False
     declared = next((parameter.annotation for parameter in parameters), None)
     if isinstance(declared, str):  # from __future__ import annotations
-        return declared.rpartition(".")[2] == ContextSync.__name__
-    return declared is ContextSync
+        return declared.partition("[")[0].rpartition(".")[2] == ContextSync.__name__
+    return declared is ContextSync or get_origin(declared) is ContextSync
 
 
 def _check(fn_id: str, triggers: Sequence[Trigger], retries: int | None) -> None:

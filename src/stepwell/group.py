@@ -5,7 +5,10 @@ The twins differ only in `await`; what a step means is decided by `execution.py`
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeAlias, TypeVar, overload
+from weakref import ref
 
 import msgspec
 
@@ -97,12 +100,39 @@ class Group:
         Raises:
             Exception: What the first branch that raised has raised, in the order given.
         """
+        if not self._execution.watches:
+            return self._parallel(None, callables, parallel_mode)
         call = StepCall(self._execution, "group.parallel")
         coroutine = self._parallel(call, callables, parallel_mode)
-        call.watch(coroutine)
+        call.coroutine = ref(coroutine)
         return coroutine
 
-    def race(self, callables: Sequence[Callable[[], Awaitable[T]]]) -> Pending[T]:
+    @overload
+    def race(self, callables: tuple[Callable[[], Awaitable[T1]]]) -> Pending[T1]: ...
+    @overload
+    def race(
+        self, callables: tuple[Callable[[], Awaitable[T1]], Callable[[], Awaitable[T2]]]
+    ) -> Pending[T1 | T2]: ...
+    @overload
+    def race(
+        self,
+        callables: tuple[
+            Callable[[], Awaitable[T1]], Callable[[], Awaitable[T2]], Callable[[], Awaitable[T3]]
+        ],
+    ) -> Pending[T1 | T2 | T3]: ...
+    @overload
+    def race(
+        self,
+        callables: tuple[
+            Callable[[], Awaitable[T1]],
+            Callable[[], Awaitable[T2]],
+            Callable[[], Awaitable[T3]],
+            Callable[[], Awaitable[T4]],
+        ],
+    ) -> Pending[T1 | T2 | T3 | T4]: ...
+    @overload
+    def race(self, callables: Sequence[Callable[[], Awaitable[T]]]) -> Pending[T]: ...
+    def race(self, callables: Sequence[Callable[[], Awaitable[Any]]]) -> Pending[Any]:
         """Run the callables as branches, and give the result of the one that ends first.
 
         The steps of the others that have begun go on, and what comes of them is not looked at.
@@ -112,15 +142,17 @@ class Group:
         """
         call = StepCall(self._execution, "group.race")
         coroutine = self._race(call, callables)
-        call.watch(coroutine)
+        call.coroutine = ref(coroutine)
         return coroutine
 
     async def _parallel(
-        self, call: StepCall, callables: Sequence[Callable[[], Awaitable[Any]]], mode: Mode
+        self, call: StepCall | None, callables: Sequence[Callable[[], Awaitable[Any]]], mode: Mode
     ) -> tuple[Any, ...]:
-        call.begin()
+        if call is not None:
+            call.begun = True
         execution = self._execution
         race = _is_race(mode)
+        callables = _callables("parallel", callables)
         mark = execution.open_group(race=race)
         try:
             branches = await self._run(callables)
@@ -134,8 +166,11 @@ class Group:
         return _join(execution, mark, branches)
 
     async def _race(self, call: StepCall, callables: Sequence[Callable[[], Awaitable[T]]]) -> T:
-        call.begin()
+        call.begun = True
         execution = self._execution
+        callables = _callables("race", callables)
+        if not callables:
+            raise ConfigError("a race needs at least one callable: of none, none ends first")
         mark = execution.open_group(race=True)
         gathered = execution.gathered
         try:
@@ -151,18 +186,23 @@ class Group:
 
     async def _run(self, callables: Sequence[Callable[[], Awaitable[T]]]) -> list[_Branch[T]]:
         execution = self._execution
+        before = execution.latest
         branches: list[_Branch[T]] = []
         for call in callables:
+            execution.latest = before
             try:
-                value = await call()
-                branches.append(_Branch(value=value, ended_at=execution.take_latest()))
+                pending = call()
+                if execution.passes(pending):
+                    branches.append(_INTERRUPTED)
+                    continue
+                value = await pending
+                branches.append(_Branch(value=value, ended_at=execution.latest))
             except Interrupt:
                 branches.append(_INTERRUPTED)
-                execution.take_latest()
                 if execution.closed:
                     break
             except Exception as error:  # raised when all branches have ended
-                branches.append(_Branch(error=error, ended_at=execution.take_latest()))
+                branches.append(_Branch(error=error, ended_at=execution.latest))
         return branches
 
 
@@ -211,6 +251,7 @@ class GroupSync:
         """
         execution = self._execution
         race = _is_race(parallel_mode)
+        callables = _callables("parallel", callables)
         mark = execution.open_group(race=race)
         try:
             branches = self._run(callables)
@@ -223,7 +264,22 @@ class GroupSync:
             execution.leave_group(race=race)
         return _join(execution, mark, branches)
 
-    def race(self, callables: Sequence[Callable[[], T]]) -> T:
+    @overload
+    def race(self, callables: tuple[Callable[[], T1]]) -> T1: ...
+    @overload
+    def race(self, callables: tuple[Callable[[], T1], Callable[[], T2]]) -> T1 | T2: ...
+    @overload
+    def race(
+        self, callables: tuple[Callable[[], T1], Callable[[], T2], Callable[[], T3]]
+    ) -> T1 | T2 | T3: ...
+    @overload
+    def race(
+        self,
+        callables: tuple[Callable[[], T1], Callable[[], T2], Callable[[], T3], Callable[[], T4]],
+    ) -> T1 | T2 | T3 | T4: ...
+    @overload
+    def race(self, callables: Sequence[Callable[[], T]]) -> T: ...
+    def race(self, callables: Sequence[Callable[[], Any]]) -> Any:
         """Run the callables as branches, and give the result of the one that ends first. See
         `Group.race`.
 
@@ -231,6 +287,9 @@ class GroupSync:
             Exception: What that branch raised.
         """
         execution = self._execution
+        callables = _callables("race", callables)
+        if not callables:
+            raise ConfigError("a race needs at least one callable: of none, none ends first")
         mark = execution.open_group(race=True)
         gathered = execution.gathered
         try:
@@ -246,18 +305,19 @@ class GroupSync:
 
     def _run(self, callables: Sequence[Callable[[], T]]) -> list[_Branch[T]]:
         execution = self._execution
+        before = execution.latest
         branches: list[_Branch[T]] = []
         for call in callables:
+            execution.latest = before
             try:
                 value = call()
-                branches.append(_Branch(value=value, ended_at=execution.take_latest()))
+                branches.append(_Branch(value=value, ended_at=execution.latest))
             except Interrupt:
                 branches.append(_INTERRUPTED)
-                execution.take_latest()
                 if execution.closed:
                     break
             except Exception as error:  # raised when all branches have ended
-                branches.append(_Branch(error=error, ended_at=execution.take_latest()))
+                branches.append(_Branch(error=error, ended_at=execution.latest))
         return branches
 
 
@@ -273,6 +333,8 @@ def _join(
         if mark is not None:
             execution.close()
         raise Interrupt
+    # A race round this group goes by the last of the branches.
+    execution.latest = max((branch.ended_at for branch in branches), default=execution.latest)
     for branch in branches:
         if branch.error is not None:
             raise branch.error
@@ -295,10 +357,30 @@ def _finish(
             execution.close()
         raise Interrupt
     execution.drop_gathered(gathered)
+    execution.latest = winner.ended_at  # by which a race round this one goes
     if winner.error is not None:
         raise winner.error
     value: T = winner.value  # type: ignore[assignment]  # it ended, with a value
     return value
+
+
+def _callables(method: str, given: Sequence[Callable[[], T]]) -> tuple[Callable[[], T], ...]:
+    """The branches, which may be run twice.
+
+    Raises:
+        ConfigError: Some of them cannot be called.
+    """
+    branches = tuple(given) if isinstance(given, Iterable) else (given,)
+    for branch in branches:
+        if not callable(branch):
+            for each in branches:
+                if inspect.iscoroutine(each):
+                    each.close()
+            raise ConfigError(
+                f"{method} takes a list of callables, and got a {type(branch).__name__}; write "
+                f"{method}([lambda: ctx.step.run(...), ...])"
+            )
+    return branches
 
 
 def _is_race(mode: str) -> bool:

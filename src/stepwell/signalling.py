@@ -15,6 +15,7 @@ from stepwell.config import SDK_NAME
 from stepwell.errors import SendEventsError
 from stepwell.sending import (
     ATTEMPT_TIMEOUT_S,
+    ATTEMPTS_DEFAULT,
     BACKOFF_BASE_S,
     BACKOFF_MAX_S,
     no_answer_reason,
@@ -22,7 +23,9 @@ from stepwell.sending import (
 from stepwell.wire.keys import bearer_token
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+
+    from stepwell.sending import Pause
 
 _NOBODY_WAITS = 404
 
@@ -32,11 +35,17 @@ async def post_signal(
     *,
     base_url: str,
     keys: Sequence[str],
+    env: str | None,
     body: bytes,
-    proxy: str | None,
-    attempts: int,
+    proxy: str | None = None,
+    attempts: int = ATTEMPTS_DEFAULT,
+    pause: Pause = asyncio.sleep,
+    jitter: Callable[[float], float] = lambda most: random.uniform(0, most),
 ) -> bool:
     """Post a signal, up to `attempts` times.
+
+    No answer and answers of 500 and more are tried again. A signal ends a wait once, so one whose
+    first attempt was taken and not answered finds nobody with its second.
 
     Args:
         keys: Signing keys in the order of preference.
@@ -47,21 +56,12 @@ async def post_signal(
         SendEventsError: The server refused it, or could not be reached.
     """
     left: list[str | None] = [*keys] or [None]
-    failure = SendEventsError(f"the API at {base_url} was not asked")
-    for attempt in range(attempts):
-        headers = {"Content-Type": "application/json", "User-Agent": SDK_NAME}
-        if left[0] is not None:
-            headers["Authorization"] = f"Bearer {bearer_token(left[0])}"
+    attempt = 0
+    while True:
         try:
-            async with session.post(
-                f"{base_url}/v1/signals",
-                data=body,
-                headers=headers,
-                allow_redirects=False,
-                proxy=proxy,
-                timeout=aiohttp.ClientTimeout(total=ATTEMPT_TIMEOUT_S),
-            ) as response:
-                status, text = response.status, await response.text(errors="replace")
+            status, text = await _post(
+                session, base_url=base_url, key=left[0], env=env, body=body, proxy=proxy
+            )
         except (aiohttp.ClientError, TimeoutError) as error:
             reason = no_answer_reason(error)
             failure = SendEventsError(f"the API at {base_url} could not be reached: {reason}")
@@ -70,13 +70,49 @@ async def post_signal(
                 return False
             if 200 <= status < 300:
                 return True
-            failure = SendEventsError(f"the API at {base_url} answered {status}: {text[:200]}")
             if status in (401, 403) and len(left) > 1:
-                del left[0]
+                del left[0]  # and the same attempt with the next key
                 continue
+            failure = _refused(base_url, status, text)
             if status < 500:
                 raise failure
-        if attempt + 1 < attempts:
-            delay_s = min(BACKOFF_BASE_S * 2 ** min(attempt, 20), BACKOFF_MAX_S)
-            await asyncio.sleep(random.uniform(0, delay_s))
-    raise failure
+        attempt += 1
+        if attempt >= attempts:
+            raise failure
+        await pause(jitter(min(BACKOFF_BASE_S * 2 ** min(attempt - 1, 20), BACKOFF_MAX_S)))
+
+
+async def _post(
+    session: aiohttp.ClientSession,
+    *,
+    base_url: str,
+    key: str | None,
+    env: str | None,
+    body: bytes,
+    proxy: str | None,
+) -> tuple[int, str]:
+    headers = {"Content-Type": "application/json", "User-Agent": SDK_NAME}
+    if key is not None:
+        headers["Authorization"] = f"Bearer {bearer_token(key)}"
+    if env is not None:
+        headers["X-Inngest-Env"] = env
+    async with session.post(
+        f"{base_url}/v1/signals",
+        data=body,
+        headers=headers,
+        # A redirect would take the signal, and the key, somewhere else.
+        allow_redirects=False,
+        proxy=proxy,
+        timeout=aiohttp.ClientTimeout(total=ATTEMPT_TIMEOUT_S),
+    ) as response:
+        return response.status, await response.text(errors="replace")
+
+
+def _refused(base_url: str, status: int, text: str) -> SendEventsError:
+    hint = ""
+    if 300 <= status < 400:
+        hint = "; redirects are not followed, name the server itself as api_base_url="
+    if status in (401, 403):
+        hint = "; check the signing key (signing_key= or STEPWELL_SIGNING_KEY)"
+    said = text[:200].strip() or "no reason given"
+    return SendEventsError(f"the API at {base_url} answered {status}: {said}{hint}")

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import inspect
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeAlias, TypeVar, TypeVarTuple, overload
+from weakref import ref
 
 from stepwell import step_options as options
-from stepwell.ai import inference
+from stepwell.ai import inference, read_inference
 from stepwell.awaited import StepCall
 from stepwell.deferring import defer
 from stepwell.event import event_name, read_awaited_event
@@ -87,12 +88,14 @@ class Step:
         Raises:
             StepError: The step failed for good.
         """
-        if self._execution.target is not None:
-            # Steps that nobody awaits are found by the calls that are for no step in particular.
-            return self._run(None, step_id, handler, args, output_type)
-        call = StepCall(self._execution, "step.run", step_id)
-        coroutine = self._run(call, step_id, handler, args, output_type)
-        call.watch(coroutine)
+        execution = self._execution
+        if not execution.watches:
+            coroutine = self._run(None, step_id, STEP_RUN, handler, args, output_type)
+            execution.offered = (coroutine, step_id)
+            return coroutine
+        call = StepCall(execution, "step.run", step_id)
+        coroutine = self._run(call, step_id, STEP_RUN, handler, args, output_type)
+        call.coroutine = ref(coroutine)
         return coroutine
 
     def sleep(self, step_id: str, duration: int | timedelta) -> Pending[None]:
@@ -103,14 +106,32 @@ class Step:
         """Let the run sleep until an aware `datetime`; one that is past does not wait."""
         return self._ask("step.sleep_until", step_id, lambda: options.sleep_until(until), _nothing)
 
+    @overload
     def wait_for_event(
         self,
         step_id: str,
         *,
-        event: str | EventType[D],
+        event: str,
         if_exp: str | None = None,
         timeout: int | timedelta,
-    ) -> Pending[Event[D] | None]:
+    ) -> Pending[Event | None]: ...
+    @overload
+    def wait_for_event(
+        self,
+        step_id: str,
+        *,
+        event: EventType[D],
+        if_exp: str | None = None,
+        timeout: int | timedelta,
+    ) -> Pending[Event[D] | None]: ...
+    def wait_for_event(
+        self,
+        step_id: str,
+        *,
+        event: str | EventType[Any],
+        if_exp: str | None = None,
+        timeout: int | timedelta,
+    ) -> Pending[Event[Any] | None]:
         """Wait for an event that arrives from now on.
 
         Args:
@@ -198,7 +219,9 @@ class Step:
         return self._ask(
             "step.invoke",
             step_id,
-            lambda: options.invocation(function.id, data=data, user=user, v=v, timeout=timeout),
+            lambda: options.invocation(
+                options.function_slug(function), data=data, user=user, v=v, timeout=timeout
+            ),
             _same,
             output_type,
         )
@@ -221,11 +244,13 @@ class Step:
             function_id: Its id within its app.
             app_id: That app; this function's own by default.
         """
-        slug = f"{self._app_id if app_id is None else app_id}-{function_id}"
+        app = self._app_id if app_id is None else app_id
         return self._ask(
             "step.invoke_by_id",
             step_id,
-            lambda: options.invocation(slug, data=data, user=user, v=v, timeout=timeout),
+            lambda: options.invocation(
+                options.slug_of(app, function_id), data=data, user=user, v=v, timeout=timeout
+            ),
             _same,
             output_type,
         )
@@ -253,7 +278,9 @@ class Step:
             options.read_response,
         )
 
-    def send_event(self, step_id: str, events: Event | Sequence[Event]) -> Pending[list[str]]:
+    def send_event(
+        self, step_id: str, events: Event[Any] | Sequence[Event[Any]]
+    ) -> Pending[list[str]]:
         """Send events as a step.
 
         Returns:
@@ -261,7 +288,9 @@ class Step:
         Raises:
             StepError: They could not be sent, after the step's retries.
         """
-        return self._do("step.send_event", step_id, SEND_EVENT, self._doors.send, (events,))
+        return self._do(
+            "step.send_event", step_id, SEND_EVENT, self._doors.send, (events,), list[str]
+        )
 
     def send_signal(self, step_id: str, *, signal: str, data: object = None) -> Pending[bool]:
         """Send a signal as a step.
@@ -272,7 +301,7 @@ class Step:
             StepError: It could not be sent, after the step's retries.
         """
         return self._do(
-            "step.send_signal", step_id, SEND_SIGNAL, self._doors.signal, (signal, data)
+            "step.send_signal", step_id, SEND_SIGNAL, self._doors.signal, (signal, data), bool
         )
 
     def defer(self, step_id: str, function: Function[Any], data: object = None) -> Deferred:
@@ -299,7 +328,7 @@ class Step:
         """A step that the server performs."""
         call = StepCall(self._execution, method, step_id)
         coroutine = self._asked(call, step_id, ask, read, output_type)
-        call.watch(coroutine)
+        call.coroutine = ref(coroutine)
         return coroutine
 
     def _do(
@@ -309,23 +338,25 @@ class Step:
         step_type: str,
         handler: Callable[..., Awaitable[Any]],
         args: tuple[Any, ...],
+        output_type: Any,
     ) -> Pending[Any]:
-        """A step that runs here."""
+        """A step of ours that runs here."""
         call = StepCall(self._execution, method, step_id)
-        coroutine = self._done(call, step_id, step_type, handler, args)
-        call.watch(coroutine)
+        coroutine = self._done(call, step_id, step_type, handler, args, output_type)
+        call.coroutine = ref(coroutine)
         return coroutine
 
     async def _run(
         self,
         call: StepCall | None,
         step_id: str,
+        step_type: str,
         handler: Callable[..., Any],
         args: tuple[Any, ...],
         output_type: Any,
     ) -> Any:
         if call is not None:
-            call.begin()
+            call.begun = True
         execution = self._execution
         name = execution.meet(step_id)
         if not callable(handler):
@@ -333,7 +364,7 @@ class Step:
         value = execution.recall(name, output_type)
         if value is not MISSING:
             return value
-        return await self._execute(name, STEP_RUN, handler, execution.arguments(name, args))
+        return await self._execute(name, step_type, handler, execution.arguments(name, args))
 
     async def _done(
         self,
@@ -342,11 +373,12 @@ class Step:
         step_type: str,
         handler: Callable[..., Any],
         args: tuple[Any, ...],
+        output_type: Any,
     ) -> Any:
-        call.begin()
+        call.begun = True
         execution = self._execution
         name = execution.meet(step_id)
-        value = execution.recall(name)
+        value = execution.recall(name, output_type)
         if value is not MISSING:
             return value
         return await self._execute(name, step_type, handler, args)
@@ -359,7 +391,7 @@ class Step:
         read: Callable[[Any], T],
         output_type: Any,
     ) -> T:
-        call.begin()
+        call.begun = True
         execution = self._execution
         asked = ask()
         name = execution.meet(step_id)
@@ -411,11 +443,39 @@ class StepAI:
         Raises:
             StepError: The provider refused, or did not answer, after the step's retries.
         """
-        return self._step._ask("step.ai.infer", step_id, lambda: inference(adapter, body), _same)
+        return self._step._ask(
+            "step.ai.infer", step_id, lambda: inference(adapter, body), read_inference
+        )
 
-    def wrap(self, step_id: str, handler: Callable[[*Ts], Awaitable[T]], *args: *Ts) -> Pending[T]:
+    @overload
+    def wrap(
+        self,
+        step_id: str,
+        handler: Callable[[*Ts], Awaitable[T]],
+        *args: *Ts,
+        output_type: None = None,
+    ) -> Pending[T]: ...
+    @overload
+    def wrap(
+        self,
+        step_id: str,
+        handler: Callable[[*Ts], Awaitable[object]],
+        *args: *Ts,
+        output_type: type[U],
+    ) -> Pending[U]: ...
+    def wrap(
+        self,
+        step_id: str,
+        handler: Callable[[*Ts], Awaitable[Any]],
+        *args: *Ts,
+        output_type: Any = None,
+    ) -> Pending[Any]:
         """Run your own call of a provider as a step, as `step.run` does."""
-        return self._step._do("step.ai.wrap", step_id, AI_WRAP, handler, args)
+        step = self._step
+        call = StepCall(step._execution, "step.ai.wrap", step_id)
+        coroutine = step._run(call, step_id, AI_WRAP, handler, args, output_type)
+        call.coroutine = ref(coroutine)
+        return coroutine
 
 
 def _nothing(_value: Any) -> None:

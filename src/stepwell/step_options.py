@@ -5,18 +5,16 @@ Source: docs/reference/wire/waits.md.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import msgspec
 
-from stepwell.codec import serialise
+from stepwell.codec import restore, serialise
 from stepwell.errors import ConfigError
 from stepwell.wire import ops as op_names
 from stepwell.wire.durations import format_duration, format_iso_ms
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 _NO_OPTIONS: Final = msgspec.Raw(b"null")
 _EPOCH: Final = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
@@ -86,6 +84,8 @@ def event_wait(event: str, if_exp: str | None, timeout: int | timedelta) -> Aske
         raise ConfigError(f"wait_for_event needs the name of an event, this is {event!r}")
     options = {"event": event, "timeout": _duration_text("a timeout", timeout)}
     if if_exp is not None:
+        if not isinstance(if_exp, str):
+            raise ConfigError(f"if_exp is a condition as a text, this is {if_exp!r}")
         options["if"] = if_exp
     return Asked(op_names.WAIT_FOR_EVENT, _raw(options), event)
 
@@ -102,6 +102,34 @@ def signal_wait(signal: str, timeout: int | timedelta | None, conflict: str) -> 
     return Asked(op_names.WAIT_FOR_SIGNAL, _raw(options), signal)
 
 
+def function_slug(function: object) -> str:
+    """The name on the server of a function that is given as an object.
+
+    Raises:
+        ConfigError: It is none.
+    """
+    slug = getattr(function, "id", None)
+    if not isinstance(slug, str):
+        raise ConfigError(
+            "a declared function is needed here, as @client.function makes one, not "
+            f"{function!r}; one of another program is invoked by its id, with invoke_by_id"
+        )
+    return slug
+
+
+def slug_of(app_id: str, function_id: str) -> str:
+    """The name on the server of a function that is given by its ids.
+
+    Raises:
+        ConfigError: They are no ids.
+    """
+    if not isinstance(function_id, str) or not function_id:
+        raise ConfigError(f"invoke_by_id needs the id of a function, this is {function_id!r}")
+    if not isinstance(app_id, str) or not app_id:
+        raise ConfigError(f"invoke_by_id needs the id of an app, this is {app_id!r}")
+    return f"{app_id}-{function_id}"
+
+
 def invocation(
     function_id: str,
     *,
@@ -111,16 +139,12 @@ def invocation(
     timeout: int | timedelta | None,
 ) -> Asked:
     """`step.invoke`. `data` is an object: a mapping, or what is written as one."""
-    written = b"{}" if data is None else serialise(data)
-    if not written.startswith(b"{"):
-        raise ConfigError(
-            f"a function is invoked with an object, such as {{'order_id': 7}}, this is "
-            f"{type(data).__name__}"
-        )
-    payload: dict[str, Any] = {"data": msgspec.Raw(written)}
+    payload: dict[str, Any] = {"data": _object("the data of an invoked function", data)}
     if user is not None:
-        payload["user"] = msgspec.Raw(serialise(user))
+        payload["user"] = _object("the user of an invoked function", user)
     if v is not None:
+        if not isinstance(v, str):
+            raise ConfigError(f"v is a version as a text, this is {v!r}")
         payload["v"] = v
     options: dict[str, Any] = {"function_id": function_id, "payload": payload}
     if timeout is not None:
@@ -134,23 +158,19 @@ def fetch(
     """`step.fetch`."""
     if not isinstance(url, str) or not url.startswith(("http://", "https://")):
         raise ConfigError(f"fetch needs a URL that begins with http:// or https://, not {url!r}")
+    if not isinstance(method, str) or not method:
+        raise ConfigError(f"the method of a fetch is a text such as 'POST', this is {method!r}")
     options: dict[str, Any] = {"url": url, "method": method.upper()}
     if headers:
-        options["headers"] = dict(headers)
+        options["headers"] = _headers(headers)
     if body is not None:
-        options["body"] = body if isinstance(body, str) else body.decode()
+        options["body"] = _body(body)
     return Asked(op_names.GATEWAY, _raw(options))
 
 
 def deferral(fn_slug: str, data: object) -> msgspec.Raw:
     """The options of `step.defer`."""
-    written = b"{}" if data is None else serialise(data)
-    if not written.startswith(b"{"):
-        raise ConfigError(
-            f"a deferred function gets an object, such as {{'order_id': 7}}, this is "
-            f"{type(data).__name__}"
-        )
-    return _raw({"fn_slug": fn_slug, "input": msgspec.Raw(written)})
+    return _raw({"fn_slug": fn_slug, "input": _object("the data of a deferred function", data)})
 
 
 def withdrawal(hashed: str) -> msgspec.Raw:
@@ -159,13 +179,54 @@ def withdrawal(hashed: str) -> msgspec.Raw:
 
 
 def read_signal(value: Any) -> Signal | None:
-    """The signal; None if none came in time."""
-    return None if value is None else msgspec.convert(value, Signal)
+    """The signal; None if none came in time.
+
+    Raises:
+        StepwellError: `output_invalid`, if it is something else.
+    """
+    signal: Signal | None = None if value is None else restore(value, Signal)
+    return signal
 
 
 def read_response(value: Any) -> FetchResponse:
-    """The answer to a `fetch`."""
-    return msgspec.convert(value, FetchResponse)
+    """The answer to a `fetch`.
+
+    Raises:
+        StepwellError: `output_invalid`, if it is something else.
+    """
+    response: FetchResponse = restore(value, FetchResponse)
+    return response
+
+
+def _object(what: str, given: object) -> msgspec.Raw:
+    written = b"{}" if given is None else serialise(given)
+    if not written.startswith(b"{"):
+        raise ConfigError(
+            f"{what} is an object, such as {{'order_id': 7}}, this is a {type(given).__name__}"
+        )
+    return msgspec.Raw(written)
+
+
+def _headers(given: object) -> dict[str, str]:
+    if isinstance(given, Mapping) and all(
+        isinstance(part, str) for header in given.items() for part in header
+    ):
+        return dict(given)
+    raise ConfigError(f"the headers of a fetch are texts by name, this is {given!r}")
+
+
+def _body(given: object) -> str:
+    if isinstance(given, str):
+        return given
+    if isinstance(given, bytes):
+        try:
+            return given.decode()
+        except UnicodeDecodeError as error:
+            raise ConfigError("the body of a fetch is text in UTF-8, this is not") from error
+    raise ConfigError(
+        f"the body of a fetch is a text, this is a {type(given).__name__}; write JSON with "
+        "json.dumps"
+    )
 
 
 def _raw(options: Mapping[str, Any]) -> msgspec.Raw:

@@ -6,7 +6,7 @@ import inspect
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar, TypeVarTuple, overload
 
 from stepwell import step_options as options
-from stepwell.ai import inference
+from stepwell.ai import inference, read_inference
 from stepwell.deferring import defer
 from stepwell.errors import ConfigError
 from stepwell.event import event_name, read_awaited_event
@@ -60,14 +60,7 @@ class StepSync:
         Raises:
             StepError: The step failed for good.
         """
-        execution = self._execution
-        name = execution.meet(step_id)
-        if not callable(handler):
-            raise no_function(step_id, handler)
-        value = execution.recall(name, output_type)
-        if value is not MISSING:
-            return value
-        return self._execute(name, STEP_RUN, handler, execution.arguments(name, args))
+        return self._run(step_id, STEP_RUN, handler, args, output_type)
 
     def sleep(self, step_id: str, duration: int | timedelta) -> None:
         """Let the run sleep, for milliseconds or a `timedelta`. Nothing is held meanwhile."""
@@ -77,14 +70,32 @@ class StepSync:
         """Let the run sleep until an aware `datetime`; one that is past does not wait."""
         self._ask(step_id, lambda: options.sleep_until(until), _nothing)
 
+    @overload
     def wait_for_event(
         self,
         step_id: str,
         *,
-        event: str | EventType[D],
+        event: str,
         if_exp: str | None = None,
         timeout: int | timedelta,
-    ) -> Event[D] | None:
+    ) -> Event | None: ...
+    @overload
+    def wait_for_event(
+        self,
+        step_id: str,
+        *,
+        event: EventType[D],
+        if_exp: str | None = None,
+        timeout: int | timedelta,
+    ) -> Event[D] | None: ...
+    def wait_for_event(
+        self,
+        step_id: str,
+        *,
+        event: str | EventType[Any],
+        if_exp: str | None = None,
+        timeout: int | timedelta,
+    ) -> Event[Any] | None:
         """Wait for an event that arrives from now on.
 
         Args:
@@ -169,7 +180,9 @@ class StepSync:
         """
         return self._ask(
             step_id,
-            lambda: options.invocation(function.id, data=data, user=user, v=v, timeout=timeout),
+            lambda: options.invocation(
+                options.function_slug(function), data=data, user=user, v=v, timeout=timeout
+            ),
             _same,
             output_type,
         )
@@ -192,10 +205,12 @@ class StepSync:
             function_id: Its id within its app.
             app_id: That app; this function's own by default.
         """
-        slug = f"{self._app_id if app_id is None else app_id}-{function_id}"
+        app = self._app_id if app_id is None else app_id
         return self._ask(
             step_id,
-            lambda: options.invocation(slug, data=data, user=user, v=v, timeout=timeout),
+            lambda: options.invocation(
+                options.slug_of(app, function_id), data=data, user=user, v=v, timeout=timeout
+            ),
             _same,
             output_type,
         )
@@ -222,7 +237,7 @@ class StepSync:
             options.read_response,
         )
 
-    def send_event(self, step_id: str, events: Event | Sequence[Event]) -> list[str]:
+    def send_event(self, step_id: str, events: Event[Any] | Sequence[Event[Any]]) -> list[str]:
         """Send events as a step.
 
         Returns:
@@ -230,7 +245,8 @@ class StepSync:
         Raises:
             StepError: They could not be sent, after the step's retries.
         """
-        ids: list[str] = self._do(step_id, SEND_EVENT, self._doors.send_sync, (events,))
+        send = self._doors.send_sync
+        ids: list[str] = self._do(step_id, SEND_EVENT, send, (events,), list[str])
         return ids
 
     def send_signal(self, step_id: str, *, signal: str, data: object = None) -> bool:
@@ -241,7 +257,8 @@ class StepSync:
         Raises:
             StepError: It could not be sent, after the step's retries.
         """
-        taken: bool = self._do(step_id, SEND_SIGNAL, self._doors.signal_sync, (signal, data))
+        send = self._doors.signal_sync
+        taken: bool = self._do(step_id, SEND_SIGNAL, send, (signal, data), bool)
         return taken
 
     def defer(self, step_id: str, function: Function[Any], data: object = None) -> Deferred:
@@ -273,13 +290,36 @@ class StepSync:
             return read(value)
         return execution.report(name, asked.op, legacy_name=asked.legacy_name, opts=asked.opts)
 
-    def _do(
-        self, step_id: str, step_type: str, handler: Callable[..., Any], args: tuple[Any, ...]
+    def _run(
+        self,
+        step_id: str,
+        step_type: str,
+        handler: Callable[..., Any],
+        args: tuple[Any, ...],
+        output_type: Any,
     ) -> Any:
-        """A step that runs here."""
+        """A step of the program that runs here."""
         execution = self._execution
         name = execution.meet(step_id)
-        value = execution.recall(name)
+        if not callable(handler):
+            raise no_function(step_id, handler)
+        value = execution.recall(name, output_type)
+        if value is not MISSING:
+            return value
+        return self._execute(name, step_type, handler, execution.arguments(name, args))
+
+    def _do(
+        self,
+        step_id: str,
+        step_type: str,
+        handler: Callable[..., Any],
+        args: tuple[Any, ...],
+        output_type: Any,
+    ) -> Any:
+        """A step of ours that runs here."""
+        execution = self._execution
+        name = execution.meet(step_id)
+        value = execution.recall(name, output_type)
         if value is not MISSING:
             return value
         return self._execute(name, step_type, handler, args)
@@ -321,12 +361,21 @@ class StepAISync:
         Raises:
             StepError: The provider refused, or did not answer, after the step's retries.
         """
-        return self._step._ask(step_id, lambda: inference(adapter, body), _same)
+        return self._step._ask(step_id, lambda: inference(adapter, body), read_inference)
 
-    def wrap(self, step_id: str, handler: Callable[[*Ts], T], *args: *Ts) -> T:
+    @overload
+    def wrap(
+        self, step_id: str, handler: Callable[[*Ts], T], *args: *Ts, output_type: None = None
+    ) -> T: ...
+    @overload
+    def wrap(
+        self, step_id: str, handler: Callable[[*Ts], object], *args: *Ts, output_type: type[U]
+    ) -> U: ...
+    def wrap(
+        self, step_id: str, handler: Callable[[*Ts], Any], *args: *Ts, output_type: Any = None
+    ) -> Any:
         """Run your own call of a provider as a step, as `step.run` does."""
-        value: T = self._step._do(step_id, AI_WRAP, handler, args)
-        return value
+        return self._step._run(step_id, AI_WRAP, handler, args, output_type)
 
 
 def _nothing(_value: Any) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from stepwell.errors import ConfigError
 
@@ -21,8 +21,8 @@ AI_WRAP: Final = "step.ai.wrap"
 class Doors(Protocol):
     """What steps do outside their process: the client."""
 
-    async def send(self, events: Event | Sequence[Event], /) -> list[str]: ...
-    def send_sync(self, events: Event | Sequence[Event], /) -> list[str]: ...
+    async def send(self, events: Event[Any] | Sequence[Event[Any]], /) -> list[str]: ...
+    def send_sync(self, events: Event[Any] | Sequence[Event[Any]], /) -> list[str]: ...
     async def signal(self, signal: str, data: object, /) -> bool: ...
     def signal_sync(self, signal: str, data: object, /) -> bool: ...
 

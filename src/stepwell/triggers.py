@@ -6,11 +6,11 @@ Source: docs/reference/wire/registration.md, "functions".
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
 
-from stepwell.errors import ConfigError
+from stepwell.errors import ConfigError, WireError
 from stepwell.event import EventType, event_name
 from stepwell.wire.durations import format_duration, parse_duration_ms
 from stepwell.wire.function_config import (
@@ -20,6 +20,9 @@ from stepwell.wire.function_config import (
     JITTER_MS_MAX,
 )
 from stepwell.wire.lifecycle import DEFERRED_EVENT
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 class TriggerEvent(msgspec.Struct, frozen=True):
@@ -56,14 +59,14 @@ class Cancel(msgspec.Struct, frozen=True):
     """An event that cancels runs of the function.
 
     Attributes:
-        event: Its name.
+        event: Its name, or its type.
         if_exp: Which runs: a condition over `event`, which started the run, and `async`, which
             cancels it, such as `event.data.order_id == async.data.order_id`. None: all runs.
         timeout: How long after the run's start such an event counts: milliseconds or a
             `timedelta`. None: as long as the run lasts.
     """
 
-    event: str
+    event: str | EventType[Any]
     if_exp: str | None = None
     timeout: int | timedelta | None = None
 
@@ -100,37 +103,28 @@ def trigger_fields(fn_id: str, slug: str, trigger: Trigger) -> dict[str, str]:
             )
         condition = f"event.data._inngest.fn_slug == '{slug}'"
         return {"event": DEFERRED_EVENT, "expression": condition}
-    name = event_name(trigger.event)
-    if not isinstance(name, str):
-        raise ConfigError(
-            f"function {fn_id!r} has a trigger whose event is {trigger.event!r}; it must be "
-            "the name of an event, or an EventType"
-        )
-    if not 1 <= len(name) <= EVENT_NAME_CHARS_MAX:
-        raise ConfigError(
-            f"function {fn_id!r} has a trigger whose event name has {len(name)} "
-            f"characters; it needs 1 to {EVENT_NAME_CHARS_MAX}"
-        )
-    fields = {"event": name}
+    fields = {"event": _event_name(fn_id, "trigger", trigger.event)}
     if trigger.expression is not None:
-        fields["expression"] = trigger.expression
+        fields["expression"] = _condition(fn_id, "expression", trigger.expression)
     return fields
 
 
-def cancel_fields(fn_id: str, cancels: list[Cancel]) -> list[dict[str, str]]:
+def cancel_fields(fn_id: str, cancels: Sequence[Cancel]) -> list[dict[str, str]]:
     """Cancels as the server registers them. Raises like `trigger_fields`."""
+    if not isinstance(cancels, list | tuple) or not all(
+        isinstance(cancel, Cancel) for cancel in cancels
+    ):
+        raise ConfigError(
+            f"function {fn_id!r} has cancel={cancels!r}; it must be a list of "
+            'Cancel(event="order/cancelled", ...)'
+        )
     if len(cancels) > CANCELS_MAX:
         raise ConfigError(f"function {fn_id!r} has {len(cancels)} cancels; at most {CANCELS_MAX}")
     written: list[dict[str, str]] = []
     for cancel in cancels:
-        if not isinstance(cancel, Cancel) or not cancel.event:
-            raise ConfigError(
-                f"function {fn_id!r} has cancel={cancel!r}; it must be a list of "
-                'Cancel(event="order/cancelled", ...)'
-            )
-        fields = {"event": cancel.event}
+        fields = {"event": _event_name(fn_id, "cancel", cancel.event)}
         if cancel.if_exp is not None:
-            fields["if"] = cancel.if_exp
+            fields["if"] = _condition(fn_id, "if_exp", cancel.if_exp)
         if cancel.timeout is not None:
             fields["timeout"] = _duration(fn_id, "the timeout of a cancel", cancel.timeout)
         written.append(fields)
@@ -139,6 +133,10 @@ def cancel_fields(fn_id: str, cancels: list[Cancel]) -> list[dict[str, str]]:
 
 def timeout_fields(fn_id: str, timeouts: Timeouts) -> dict[str, str]:
     """Timeouts as the server registers them. Raises like `trigger_fields`."""
+    if not isinstance(timeouts, Timeouts):
+        raise ConfigError(
+            f"function {fn_id!r} has timeouts={timeouts!r}; it must be a Timeouts(start=, finish=)"
+        )
     return {
         name: _duration(fn_id, f"the {name} timeout", value)
         for name, value in (("start", timeouts.start), ("finish", timeouts.finish))
@@ -154,8 +152,8 @@ def _cron_fields(fn_id: str, trigger: TriggerCron) -> dict[str, str]:
     fields = {"cron": trigger.cron}
     jitter = trigger.jitter
     if jitter is not None:
-        ms = parse_duration_ms(jitter) if isinstance(jitter, str) else _ms(jitter)
-        if not 1_000 <= ms <= JITTER_MS_MAX:
+        ms = _jitter_ms(jitter)
+        if ms is None or not 1_000 <= ms <= JITTER_MS_MAX:
             raise ConfigError(
                 f"function {fn_id!r} has a schedule with jitter={jitter!r}; it must be from 1 "
                 "second to 5 minutes"
@@ -164,12 +162,45 @@ def _cron_fields(fn_id: str, trigger: TriggerCron) -> dict[str, str]:
     return fields
 
 
+def _jitter_ms(jitter: object) -> int | None:
+    if isinstance(jitter, timedelta):
+        return _ms(jitter)
+    try:
+        return parse_duration_ms(jitter) if isinstance(jitter, str) else None
+    except WireError:
+        return None
+
+
+def _event_name(fn_id: str, where: str, event: str | EventType[Any]) -> str:
+    name = event_name(event)
+    if not isinstance(name, str):
+        raise ConfigError(
+            f"function {fn_id!r} has a {where} whose event is {event!r}; it must be the name of "
+            "an event, or an EventType"
+        )
+    if not 1 <= len(name) <= EVENT_NAME_CHARS_MAX:
+        raise ConfigError(
+            f"function {fn_id!r} has a {where} whose event name has {len(name)} characters; it "
+            f"needs 1 to {EVENT_NAME_CHARS_MAX}"
+        )
+    return name
+
+
+def _condition(fn_id: str, option: str, given: str) -> str:
+    if not isinstance(given, str):
+        raise ConfigError(f"function {fn_id!r} has {option}={given!r}; it must be a text")
+    return given
+
+
 def _duration(fn_id: str, what: str, given: int | timedelta) -> str:
     if isinstance(given, bool) or not isinstance(given, int | timedelta):
         raise ConfigError(
             f"function {fn_id!r}: {what} is {given!r}; it must be milliseconds or a timedelta"
         )
-    return format_duration(_ms(given))
+    ms = _ms(given)
+    if ms < 0:
+        raise ConfigError(f"function {fn_id!r}: {what} is {given!r}; it must be 0 or more")
+    return format_duration(ms)
 
 
 def _ms(given: int | timedelta) -> int:

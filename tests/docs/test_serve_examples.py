@@ -77,7 +77,8 @@ def program(script: str, log: Path, **environ: str) -> Iterator[None]:
 
 
 def app_is_synced(api: Api) -> bool:
-    return any(app["method"] == "SERVE" for app in api.get("/v2/apps")["data"])
+    apps = api.get("/v2/apps")["data"]
+    return any(app["latestSync"]["status"] == "success" for app in apps)
 
 
 @pytest.mark.timeout(90)

@@ -79,6 +79,9 @@ def test_runs_by_function_and_status(
     assert ids(reader.runs(**filters, limit=1_000)) == wanted
     assert ids(reader.runs(**filters, limit=7)) == wanted[:7]
     assert ids(reader.runs(**filters, limit=0)) == []
+    counted = {name: value for name, value in filters.items() if name != "newest_first"}
+    assert reader.count_runs(**counted, most=1_000) == len(wanted)
+    assert reader.count_runs(**counted, most=7) == min(7, len(wanted))
 
     paged: list[RunId] = []
     while True:
@@ -114,6 +117,10 @@ def test_runs_between_ids_and_times(
     assert found(queued_from_ms=first_ms, after=run_ids[60]) == [
         run_id for run_id in run_ids if first_ms <= times[run_id] and run_id > run_ids[60]
     ]
+    sides: list[dict[str, Any]] = [{"queued_from_ms": first_ms}, {"queued_until_ms": last_ms}]
+    for bounds in sides:
+        count = reader.count_runs(function_nos=function_nos, **bounds, most=1_000)
+        assert count == len(found(**bounds))
     assert found(queued_from_ms=-5, queued_until_ms=2**60) == run_ids
     assert found(queued_from_ms=2**48) == []
     assert found(queued_until_ms=-5) == []
@@ -166,6 +173,8 @@ def test_events_by_name(
     assert event_ids(reader.events(**filters, limit=1_000)) == wanted
     assert event_ids(reader.events(**filters, limit=3)) == wanted[:3]
     assert event_ids(reader.events(**filters, limit=0)) == []
+    assert reader.count_events(**filters, most=1_000) == len(wanted)
+    assert reader.count_events(**filters, most=3) == min(3, len(wanted))
 
     paged: list[EventId] = []
     while page := event_ids(reader.events(**filters, before=paged[-1] if paged else None, limit=7)):
@@ -198,6 +207,14 @@ def test_events_between_ids_and_times(
         after_ms, before_ms, middle
     )
     assert found(received_after_ms=before_ms, received_before_ms=after_ms) == []
+    count = reader.count_events(
+        name=name,
+        include_internal=True,
+        received_after_ms=after_ms,
+        received_before_ms=before_ms,
+        most=1_000,
+    )
+    assert count == len(wanted(after_ms, before_ms))
 
 
 def test_event_with_an_old_id_is_listed_at_its_time(
@@ -223,6 +240,8 @@ def test_what_is_not_there_is_not_found(store: Store, reader: Reader, story: Sto
     assert reader.runs(statuses=STATUSES, limit=9) == []
     assert reader.events(limit=9, include_internal=True) == []
     assert reader.count_live() == 0
+    assert reader.count_runs(most=9) == 0
+    assert reader.count_events(include_internal=True, most=9) == 0
 
 
 def test_live_runs_are_counted_and_have_a_state(store: Store, reader: Reader, story: Story) -> None:

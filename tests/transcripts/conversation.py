@@ -34,17 +34,24 @@ from stepwell.engine.effects import (
 )
 from stepwell.engine.leases import make_lease_id
 from stepwell.engine.rows import (
+    DeleteErrand,
     DeleteLive,
+    DeleteSchedule,
+    DeleteWatch,
     HistoryKind,
     PutApp,
     PutDedup,
+    PutErrand,
     PutEvent,
     PutFunction,
     PutHistory,
     PutLive,
     PutQuarantine,
     PutRun,
+    PutSchedule,
     PutStep,
+    PutWatch,
+    SetEventRuns,
     StepKind,
     UpdateRun,
 )
@@ -243,7 +250,12 @@ class Conversation:
                 step = self._steps[row.step_id or UNTARGETED_STEP]
                 where = f"{self._id('R', row.run_id)} {step} attempt {row.attempt}"
                 return f"history {where}: {what}{payload}"
-            case PutQuarantine():
+            case PutSchedule() | DeleteSchedule():
+                return f"schedule {row.cron} of function {row.function_no}"
+            case PutWatch() | DeleteWatch():
+                end = "" if isinstance(row, PutWatch) else " no more"
+                return f"watch for {row.subject} {row.path} {row.value.decode()}{end}"
+            case PutQuarantine() | PutErrand() | DeleteErrand() | SetEventRuns():
                 raise AssertionError("no story has one")
             case _:
                 assert_never(row)

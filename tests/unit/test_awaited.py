@@ -97,6 +97,30 @@ def test_call_that_is_returned_is_found() -> None:
         assert outcome.no_retry
 
 
+@pytest.mark.parametrize("target", [None, "a"])
+def test_body_of_a_step_is_watched_whatever_the_call_is_for(target: str | None) -> None:
+    """Of a group, no other call runs it."""
+
+    async def handler(ctx: Context) -> None:
+        def body() -> None:
+            ctx.step.run("inner", int)  # type: ignore[unused-coroutine]
+
+        group = (lambda: ctx.step.run("a", body), lambda: ctx.step.run("b", int))
+        await ctx.group.parallel(group if target else group[:1])
+
+    assert "step 'inner'" in error_of(call_async(handler, target=target))["message"]
+
+
+def test_call_for_one_step_passes_what_the_next_call_finds() -> None:
+    async def handler(ctx: Context) -> None:
+        await ctx.group.parallel((lambda: ctx.step.run("a", int), lambda: ctx.step.run("b", int)))
+        ctx.step.run("lost", int)  # type: ignore[unused-coroutine]
+
+    assert named(call_async(handler, memos(a={"data": 0}), target="b")) == [("StepRun", "b")]
+    done = memos(a={"data": 0}, b={"data": 0})
+    assert "step 'lost'" in error_of(call_async(handler, done))["message"]
+
+
 # --- what is not taken for one ---
 
 

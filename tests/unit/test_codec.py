@@ -50,8 +50,9 @@ class Model:
 
     __hash__ = None  # type: ignore[assignment]
 
-    def model_dump(self, *, mode: str) -> dict[str, Any]:
+    def model_dump(self, *, mode: str, by_alias: bool) -> dict[str, Any]:
         assert mode == "json"
+        assert by_alias
         return self.fields
 
     @classmethod
@@ -101,7 +102,7 @@ def test_python_values_have_a_json_form(value: object, text: bytes) -> None:
 
 
 class Unwilling:
-    def model_dump(self, *, mode: str) -> object:
+    def model_dump(self, *, mode: str, by_alias: bool) -> object:
         raise RuntimeError(f"not in {mode}")
 
 
@@ -170,12 +171,12 @@ def test_value_that_is_too_deep_is_refused(depth: int) -> None:
 
 
 class Leaving:
-    def model_dump(self, *, mode: str) -> object:
+    def model_dump(self, *, mode: str, by_alias: bool) -> object:
         raise SystemExit(mode)
 
 
 class Unspeakable:
-    def model_dump(self, *, mode: str) -> object:
+    def model_dump(self, *, mode: str, by_alias: bool) -> object:
         class Mute(Exception):
             def __str__(self) -> str:
                 raise RuntimeError(mode)

@@ -216,6 +216,15 @@ def test_index_that_the_program_uses_itself_is_skipped() -> None:
     ]
 
 
+def test_id_that_an_index_has_made_is_not_given_again() -> None:
+    state = execution()
+
+    names = [state.meet(step_id) for step_id in ("a", "a", "a:1", "a:1", "a")]
+
+    texts = ("a", "a:1", "a:1:1", "a:1:2", "a:2")
+    assert [name.hashed for name in names] == [hash_step_id(text) for text in texts]
+
+
 # --- memo shapes ---
 
 

@@ -23,6 +23,8 @@ from tests.unit.calls import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from stepwell.context import Context, ContextSync
     from stepwell.outcome import Outcome
 
@@ -412,6 +414,106 @@ def test_branches_without_steps_give_their_values() -> None:
         return list(await ctx.group.parallel([partial(value, n) for n in range(7)]))
 
     assert result_of(call_async(handler)) == list(range(7))
+
+
+@pytest.mark.parametrize("target", ["a", "a:1", "a:1:1", "b", "c", "nap", "gone"])
+@pytest.mark.parametrize("remembered", [{}, {"b": {"data": 1}}, {"a__1": {"data": 1}}])
+@pytest.mark.parametrize("plan_only", [False, True])
+def test_branch_that_is_a_step_is_passed_like_one_with_a_step_in_it(
+    target: str, remembered: dict[str, Any], plan_only: bool
+) -> None:
+    async def handler(ctx: Context, *, wrapped: bool) -> list[Any]:
+        def branch(step_id: str) -> Callable[[], Awaitable[Any]]:
+            async def wrapper() -> Any:
+                return await ctx.step.run(step_id, lambda: f"ran {step_id}")
+
+            return wrapper if wrapped else lambda: ctx.step.run(step_id, lambda: f"ran {step_id}")
+
+        steps = [branch(step_id) for step_id in ("a", "b", "a", "a:1", "c")]
+        return list(await ctx.group.parallel([*steps, lambda: ctx.step.sleep("nap", 1_000)]))
+
+    def outcome(*, wrapped: bool) -> Outcome:
+        story = partial(handler, wrapped=wrapped)
+        return call_async(story, memos(**remembered), target=target, plan_only=plan_only)
+
+    assert outcome(wrapped=False) == outcome(wrapped=True)
+
+
+def test_mistakes_in_a_group_are_told_by_a_call_for_one_step_too() -> None:
+    async def no_text(ctx: Context) -> None:
+        await ctx.group.parallel((lambda: ctx.step.run(cast("str", ["a"]), int),))
+
+    async def nested(ctx: Context) -> None:
+        async def body() -> None:
+            await ctx.group.parallel((lambda: later,))
+
+        outer = ctx.step.run("a", body)
+        later = ctx.step.run("later", int)
+        await outer
+
+    for target in (None, "a"):
+        assert "['a']" in error_of(call_async(no_text, target=target))["message"]
+        assert error_of(call_async(nested, target=target))["code"] == "step_nested"
+
+
+def test_remembered_branches_are_no_obstacle_to_a_call_for_a_later_step() -> None:
+    async def handler(ctx: Context) -> None:
+        await ctx.group.parallel((lambda: ctx.step.run("a", int), lambda: ctx.step.run("b", int)))
+        await ctx.group.parallel((lambda: ctx.step.run("c", int), lambda: ctx.step.run("d", int)))
+
+    steps = memos(a={"data": 1}, b={"data": 2})
+    assert named(call_async(handler, steps, target="d")) == [("StepRun", "d")]
+
+
+@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")
+def test_branch_that_is_more_than_the_step_it_was_made_with_is_not_passed() -> None:
+    async def handler(ctx: Context) -> None:
+        async def behind(step: Awaitable[Any]) -> None:
+            await ctx.step.run("first", int)
+            await step
+
+        await ctx.group.parallel((lambda: behind(ctx.step.run("second", int)),))
+
+    assert named(call_async(handler, target="first")) == [("StepRun", "first")]
+
+
+# --- races ---
+
+
+async def race_of_a_pair(ctx: Context) -> str:
+    async def pair() -> str:
+        await ctx.group.parallel((lambda: ctx.step.run("a", int), lambda: ctx.step.run("b", int)))
+        return "pair"
+
+    return await ctx.group.race((pair, lambda: ctx.step.run("c", str)))
+
+
+async def race_of_a_race(ctx: Context) -> str:
+    async def first() -> str:
+        await ctx.group.race((lambda: ctx.step.run("a", int), lambda: ctx.step.run("b", int)))
+        return "pair"
+
+    return await ctx.group.race((first, lambda: ctx.step.run("c", str)))
+
+
+@pytest.mark.parametrize(
+    ("handler", "stack", "winner"),
+    [
+        (race_of_a_pair, ["c"], "c"),
+        (race_of_a_pair, ["c", "a", "b"], "c"),
+        (race_of_a_pair, ["a", "c", "b"], "c"),
+        (race_of_a_pair, ["a", "b", "c"], "pair"),
+        (race_of_a_race, ["c", "a", "b"], "c"),
+        (race_of_a_race, ["a", "c", "b"], "pair"),
+        (race_of_a_race, ["b", "a", "c"], "pair"),
+    ],
+)
+def test_group_inside_a_race_ends_with_its_steps(
+    handler: Callable[[Context], Awaitable[str]], stack: list[str], winner: str
+) -> None:
+    steps = memos(**{step_id: {"data": step_id} for step_id in stack})
+
+    assert result_of(call_async(handler, steps, stack=stack)) == winner
 
 
 def test_instant_that_is_past_is_sent_as_it_is() -> None:

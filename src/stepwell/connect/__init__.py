@@ -1,6 +1,27 @@
-"""Workers that dial out: run functions over one WebSocket, without an inbound port."""
+"""Workers that dial out: run functions over one WebSocket, without an inbound port.
 
-from stepwell.connect.connection import WorkerConnection, connect
-from stepwell.connect.state import ConnectionState
+The names below are imported when they are first used: programs that serve functions over HTTP use
+parts of this package, and need neither protobuf nor WebSockets.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from stepwell.connect.connection import WorkerConnection, connect
+    from stepwell.connect.state import ConnectionState
 
 __all__ = ["ConnectionState", "WorkerConnection", "connect"]
+
+_HOMES = {"ConnectionState": "state", "WorkerConnection": "connection", "connect": "connection"}
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{home}"), name)
+    globals()[name] = value
+    return value

@@ -399,8 +399,8 @@ class Worker:
                 if self._calls.lease_answered(fact.request_id, fact.lease_id):
                     self._say(
                         logging.WARNING,
-                        "the server does not want call %s any more: its run was cancelled, or another "
-                        "worker has it; its result is dropped",
+                        "the server does not want call %s any more: its run was cancelled, or "
+                        "another worker has it; its result is dropped",
                         fact.request_id,
                     )
                     assert self._executor is not None, "set by run()"

@@ -97,20 +97,20 @@ class Report:
 
     def complete_step(self, op: Op, kind: StepKind, data: bytes) -> None:
         """A step has its outcome. The first one stays."""
-        turn, run, step_id = self.turn, self.run, op.id
-        if step_id in run.steps:
+        run = self.run
+        if op.id in run.steps:
             return
         self.is_fruitful = True
-        position = turn.put_step(
+        position = self.turn.put_step(
             run,
-            step_id=step_id,
+            step_id=op.id,
             kind=kind,
             name=op.label,
             data=data,
             attempt=self._job.attempt,
             started_at_ms=self._sent_ms,
         )
-        turn.finish_step(run, step_id, position)
+        self.turn.finish_step(run, op.id, position)
 
     def retry_step(self, op: Op, error: bytes) -> None:
         """The step failed and its call is tried again."""

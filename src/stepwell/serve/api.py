@@ -12,7 +12,6 @@ import aiohttp
 import msgspec
 
 from stepwell.background import background
-from stepwell.connect.http import ConnectHttp
 from stepwell.errors import AuthError, StepwellError
 from stepwell.proxy import proxy_for
 from stepwell.sending import no_answer_reason
@@ -103,6 +102,8 @@ class ServerApi:
             return Registered(status=response.status, body=body)
 
     async def _complete(self, call: Call) -> Call:
+        from stepwell.connect.http import ConnectHttp  # loads protobuf, and is seldom needed
+
         http = ConnectHttp(base_url=self._base_url, keys=self._keys, env=self._env)
         async with http:
             steps = await http.steps_of(call.ctx.run_id)

@@ -27,7 +27,7 @@ def load_partition(store: Store, partition: Partition, now_ms: int) -> None:
     partition.load_catalog(apps, functions, store.queued_functions())
     partition.load_rest(
         watched=store.load_watched(),
-        errands=_all_errands(store),
+        errands=all_errands(store),
         schedules=store.load_schedules(),
     )
     # Calls that are out have the time 0. All of them are needed, or their workers' replies would
@@ -42,7 +42,8 @@ def load_partition(store: Store, partition: Partition, now_ms: int) -> None:
     load_wanted(store, partition, now_ms)
 
 
-def _all_errands(store: Store) -> Iterator[PutErrand]:
+def all_errands(store: Store) -> Iterator[PutErrand]:
+    """What is still to be done, in order."""
     after = b""
     while page := store.scan_errands(after=after, limit=PAGE_RUNS):
         yield from page

@@ -88,7 +88,10 @@ class Lookups:
         for errand_id, errand in partition.errands.first(count):
             match errand:
                 case MatchEvent():
-                    inputs.append(self._match(partition, errand_id, errand, now_ms))
+                    matched = self._match(partition, errand_id, errand, now_ms)
+                    inputs.append(matched)
+                    if matched.more:
+                        break  # What a later event may end, this one may end first.
                 case TellParent():
                     self._load(partition, [errand.parent], now_ms)
                     child = self._reader.run(errand.child)

@@ -7,7 +7,7 @@ every finished step of its run, because the runtime adds each one as it is commi
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from stepwell.engine.rows import StepKind
 from stepwell.server.lifecycle import event_body
@@ -20,9 +20,6 @@ if TYPE_CHECKING:
     from stepwell.wire.ids import EventId, RunId
 
 CACHE_BYTES_MAX = 32 * 2**20
-_RESULTS: Final = frozenset(
-    {StepKind.RUN, StepKind.SIGNAL, StepKind.INVOKE, StepKind.FETCH, StepKind.INFER}
-)
 _ENTRY_BYTES = 500  # What an entry costs beside its bytes, roughly.
 
 
@@ -111,9 +108,9 @@ class Payloads:
 
 def memo(kind: StepKind, data: bytes) -> bytes:
     """A finished step as the SDK gets it. Source: docs/reference/wire/calls.md, "memos"."""
-    if kind in _RESULTS:
-        return b'{"data":' + (data or b"null") + b"}"
     match kind:
+        case StepKind.RUN | StepKind.SIGNAL | StepKind.INVOKE | StepKind.FETCH | StepKind.INFER:
+            return b'{"data":' + (data or b"null") + b"}"
         case StepKind.FAILED:
             return b'{"error":' + data + b"}"
         case StepKind.SLEEP | StepKind.SIGNAL_TIMEOUT:

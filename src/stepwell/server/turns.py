@@ -22,7 +22,7 @@ from stepwell.engine.rows import DeleteErrand, PutQuarantine
 from stepwell.errors import LimitExceeded, StepwellError, StoreError
 from stepwell.server.deliveries import Deliveries
 from stepwell.server.inbox import Inbox, Item
-from stepwell.server.loading import load_partition, load_wanted
+from stepwell.server.loading import all_errands, load_partition, load_wanted
 from stepwell.server.lookups import ERRANDS_PER_TURN, Lookups
 from stepwell.server.payloads import Payloads
 from stepwell.server.worker_port import Attached, AttachedApp, Requester, attached_input
@@ -121,9 +121,11 @@ class Turns:
 
     def start(self) -> None:
         """Build the partition from the store and go to work."""
-        runs = self._reader.runs(limit=1)
-        watches = self._store.load_watched()
-        for each in (*[run.run_id for run in runs], *[watch_id for *_place, watch_id in watches]):
+        # New ids must be greater than those that are looked for in their order.
+        runs = [run.run_id for run in self._reader.runs(limit=1)]
+        watches = [watch_id for *_place, watch_id in self._store.load_watched()]
+        errands = [row.errand_id for row in all_errands(self._store)]
+        for each in (*runs, *watches, *errands):
             self._clock.advance_to(ulid_ms(each) + 1)
         self._build()
         self._keep_house()

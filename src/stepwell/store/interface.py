@@ -235,6 +235,18 @@ class Reader(Protocol):
         """
         ...
 
+    def count_events(
+        self,
+        *,
+        received_after_ms: int | None = None,
+        received_before_ms: int | None = None,
+        name: str | None = None,
+        include_internal: bool = False,
+        most: int,
+    ) -> int:
+        """How many events `events` would list, at most `most`."""
+        ...
+
     def run(self, run_id: RunId) -> RunRecord | None: ...
 
     def runs(
@@ -255,6 +267,18 @@ class Reader(Protocol):
         `queued_until_ms`. `function_nos` that are empty find nothing. An output of more than
         `LISTED_OUTPUT_BYTES_MAX` is left out (None): `run` gives it.
         """
+        ...
+
+    def count_runs(
+        self,
+        *,
+        queued_from_ms: int | None = None,
+        queued_until_ms: int | None = None,
+        statuses: Collection[RunStatus] = (),
+        function_nos: Collection[int] | None = None,
+        most: int,
+    ) -> int:
+        """How many runs `runs` would list, at most `most`."""
         ...
 
     def steps(self, run_id: RunId) -> list[StepRecord]:

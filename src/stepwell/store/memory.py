@@ -220,6 +220,24 @@ class MemoryReader:
                     found.append(_event_record(row))
         return found
 
+    def count_events(
+        self,
+        *,
+        received_after_ms: int | None = None,
+        received_before_ms: int | None = None,
+        name: str | None = None,
+        include_internal: bool = False,
+        most: int,
+    ) -> int:
+        listed = self.events(
+            received_after_ms=received_after_ms,
+            received_before_ms=received_before_ms,
+            name=name,
+            include_internal=include_internal,
+            limit=most,
+        )
+        return len(listed)
+
     def run(self, run_id: RunId) -> RunRecord | None:
         return self._rows.runs.get(run_id)
 
@@ -247,6 +265,24 @@ class MemoryReader:
                 if function_nos is None or run.function_no in function_nos:
                     found.append(_listed(run))
         return found
+
+    def count_runs(
+        self,
+        *,
+        queued_from_ms: int | None = None,
+        queued_until_ms: int | None = None,
+        statuses: Collection[RunStatus] = (),
+        function_nos: Collection[int] | None = None,
+        most: int,
+    ) -> int:
+        listed = self.runs(
+            queued_from_ms=queued_from_ms,
+            queued_until_ms=queued_until_ms,
+            statuses=statuses,
+            function_nos=function_nos,
+            limit=most,
+        )
+        return len(listed)
 
     def steps(self, run_id: RunId) -> list[StepRecord]:
         with self._lock:

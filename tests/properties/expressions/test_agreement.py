@@ -14,7 +14,7 @@ AGREED = 10_000
 EACH_MIN = 50
 
 
-@pytest.mark.timeout(120)  # 10 s on two idle cores, of which it uses one
+@pytest.mark.timeout(120)  # 7 s on an idle core
 def test_ten_thousand_expressions_have_the_value_that_the_oracles_give() -> None:
     total = Agreement()
     for seed in count():

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stepwell.wire import json
-from stepwell.wire.calls import CallContext, decode_call, encode_call
+from stepwell.wire.calls import CallContext, decode_call
 from tests.properties.wire.json_strategies import (
     JSON_OBJECTS,
     TEXT,
@@ -15,6 +15,7 @@ from tests.properties.wire.json_strategies import (
     json_values,
     value_unless_refused,
 )
+from tests.unit.wire.written_calls import written_call
 
 ENCODED = json_values().map(json.encode)
 STEPS = st.dictionaries(TEXT, ENCODED, max_size=5)
@@ -52,7 +53,7 @@ def test_decode_reads_what_encode_wrote(
     attempt, max_attempts, generation, current = numbers
     plan_only, use_api = flags
 
-    raw = encode_call(
+    raw = written_call(
         event=event,
         events=[event, *more],
         steps=list(steps.items()),
@@ -98,7 +99,7 @@ def test_decode_reads_what_encode_wrote(
 @given(steps=STEPS)
 def test_order_of_keys_is_canonical(steps: dict[str, bytes]) -> None:
     ascii_steps = {step_id: memo for step_id, memo in steps.items() if step_id.isascii()}
-    raw = encode_call(
+    raw = written_call(
         event=b"{}",
         events=[b"{}"],
         steps=list(ascii_steps.items()),

@@ -253,7 +253,9 @@ def test_expressions(text: str) -> None:
 def test_equality_reads_any_text_that_is_escaped(text: str) -> None:
     escaped = text.replace("\\", "\\\\").replace("'", "\\'")
 
-    assert parse_equality(f"event.data.a == '{escaped}'").value == text
+    equality = parse_equality(f"event.data.a == '{escaped}'")
+    assert equality is not None
+    assert equality.value == text
 
 
 @settings(deadline=None)

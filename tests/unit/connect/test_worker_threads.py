@@ -208,7 +208,7 @@ def test_log_handler_may_wait_for_a_program_that_waits_for_the_worker(
     assert [said for said, answered in handler.answers if not answered] == []
     said = " ".join(said for said, _ in handler.answers)
     assert "connected again" in said
-    assert "the server gave call lost to another worker" in said
+    assert "the server does not want call lost any more" in said
     assert "no Connect message" in said
 
 

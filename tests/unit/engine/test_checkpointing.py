@@ -196,6 +196,25 @@ def test_a_sibling_that_is_aimed_at_the_step_is_withdrawn(s: Scenario) -> None:
     assert s.call.stack == (step_id("a"), step_id("b"))
 
 
+@pytest.mark.parametrize("how", ["lost", "raised"])
+def test_a_call_whose_step_is_stored_is_not_made_again(s: Scenario, how: str) -> None:
+    """The function is called for what is left."""
+    s.send()
+    s.reply(ops(op("StepPlanned", "a"), op("StepPlanned", "b")))
+    call = s.call_for("a")
+    s.checkpoint(done("a"), call=call)
+    if how == "raised":
+        s.reply(raised(), call)
+    else:
+        s.gone()
+        s.attach()
+        s.pass_ms(s.config.reconnect_grace_ms)
+    assert s.call_for("a") is call
+    assert s.reply(ran("b"), s.call_for("b"))
+    s.reply(returned())
+    assert s.ends[-1].status is RunStatus.COMPLETED
+
+
 def test_a_wait_for_the_same_step_is_over(s: Scenario) -> None:
     s.send()
     waits = op("WaitForEvent", "w", name="e", opts={"event": "e", "timeout": "1h"})

@@ -348,3 +348,15 @@ def test_a_wait_goes_on_over_a_restart_and_ends_in_time(s: Scenario) -> None:
     assert not s.has_step("paid")
     s.pass_ms(1)
     assert s.has_step("paid")
+
+
+def test_of_two_events_the_first_one_wins_though_it_has_many_pages(
+    s: Scenario, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lookups, "WATCHES_PER_ERRAND", 1)
+    for _ in range(2):
+        start(s, wait(event="bank/booked", **{"if": "async.data.n == 1"}))
+    start(s, wait(event="bank/booked", **{"if": "async.data.n > 0"}))
+    last = s.call.run_id
+    s.send_many(*[{"name": "bank/booked", "data": {"n": n}} for n in (1, 2)])
+    assert json.loads(s.step_row("paid", last).data)["data"] == {"n": 1}

@@ -432,3 +432,31 @@ def test_a_large_call_is_read_beside_the_loop(monkeypatch: pytest.MonkeyPatch) -
 
     assert respond(one, request).status == 200
     assert threads != [threading.get_ident()]
+
+
+def test_a_forked_process_has_threads_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    shop = client()
+    one = shell(shop, declare(shop, lambda ctx: "ran"))
+    assert respond(one, call()).status == 200
+    parents = one._runner._pool
+
+    monkeypatch.setattr("stepwell.serve.calls.os.getpid", lambda: -1)  # as in a child
+
+    assert respond(one, call()).status == 200
+    assert one._runner._pool is not parents
+
+
+@pytest.mark.parametrize("answer_of", [on_a_loop, on_a_thread, here])
+def test_something_of_ours_that_fails_says_nothing_of_itself(
+    answer_of: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_args: object, **_kwargs: object) -> None:
+        raise RuntimeError("a defect of ours")
+
+    monkeypatch.setattr("stepwell.serve.handler.ServedApp.called", broken)
+
+    answer = answer_of(lambda: 1, call())
+
+    assert (answer.status, json(answer)["code"]) == (500, "internal_error")
+    assert b"defect" not in answer.body
+    assert "a defect of ours" in caplog.text

@@ -18,8 +18,9 @@ def test_a_call_without_steps_that_leaves_late_keeps_all_that_finished_meanwhile
     payloads = Payloads(scenario.reader, scenario.partition.catalog)
     late = payloads.of_run(first.run_id, first.event_id)
     assert late.event
-    memos = payloads.of_run(scenario.call.run_id, scenario.call.event_id).memos
-    assert memos == {step_id("charge"): b'{"data":5}'}
+    steps = payloads.of_run(scenario.call.run_id, scenario.call.event_id).steps
+    charge = step_id("charge")
+    assert steps == {charge: b'"%b":{"data":5}' % charge.encode()}
 
 
 def test_a_step_is_added_to_what_is_kept() -> None:
@@ -44,7 +45,7 @@ def test_a_step_is_added_to_what_is_kept() -> None:
             ended_at_ms=0,
         )
     )
-    assert payloads.of_run(run_id, scenario.call.event_id).memos == {"a": b"null"}
+    assert payloads.of_run(run_id, scenario.call.event_id).steps == {"a": b'"a":null'}
     assert payloads.size_bytes > before
     payloads.forget(run_id)
     assert payloads.size_bytes == 0

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from stepwell.errors import WireError
-from stepwell.wire.calls import decode_call, encode_call
+from stepwell.wire.calls import decode_call
 from stepwell.wire.events import event_object
 from stepwell.wire.json import canonical
 from stepwell.wire.signing import sign
+from tests.unit.wire.written_calls import written_call
 
 EVENT = event_object(
     name="order/paid",
@@ -45,7 +46,7 @@ def call(**changes: Any) -> bytes:
         "qi_id": "M2sxdmQwcTJtNzo6ZGVmYXVsdA==",
         **changes,
     }
-    return encode_call(**given)
+    return written_call(**given)
 
 
 def test_the_first_call_of_the_protocols_example() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from stepwell.errors import AuthError
 from stepwell.wire.json import canonical
-from stepwell.wire.signing import sign, verify
+from stepwell.wire.signing import sign, verify, verify_json
 
 KEY = "signkey-prod-0123456789abcdef0123456789abcdef"
 OTHER = "signkey-prod-ffffffffffffffffffffffffffffffff"
@@ -124,3 +124,28 @@ def test_other_keys_are_refused(keys: list[str]) -> None:
         verify(BODY, header, keys=keys, now_s=NOW_S)
 
     assert caught.value.code == "signature_invalid"
+
+
+@pytest.mark.parametrize(
+    "body", [b'{"a":1,"b":[true,null]}', b'{ "b": [true, null],\n "a": 1.0 }', b""]
+)
+def test_json_is_verified_whatever_its_formatting_is(body: bytes) -> None:
+    header = sign(canonical(body) if body else b"", key=KEY, unix_s=1_760_000_000)
+
+    assert verify_json(body, header, keys=[KEY], now_s=1_760_000_000) == KEY
+
+
+@pytest.mark.parametrize("body", [b'{"a":2}', b"{", b"[" * 5_000, b"\xff", b"1e999"])
+def test_other_json_is_refused(body: bytes) -> None:
+    header = sign(b'{"a":1}', key=KEY, unix_s=1_760_000_000)
+
+    with pytest.raises(AuthError) as caught:
+        verify_json(body, header, keys=[KEY], now_s=1_760_000_000)
+    assert caught.value.code == "signature_invalid"
+
+
+def test_json_that_is_signed_as_it_is_need_not_be_canonical() -> None:
+    body = b'{"n": 12345678901234567890}'
+    header = sign(body, key=KEY, unix_s=1_760_000_000)
+
+    assert verify_json(body, header, keys=[KEY], now_s=1_760_000_000) == KEY

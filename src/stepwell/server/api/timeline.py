@@ -3,6 +3,9 @@
 Root `Run`; one child per step, by the time it began; under a step that was tried more than once
 (or failed) one child per attempt; last `Finalization`, the function's own return or failure.
 
+A step that waits makes no calls. Failed attempts of the function's body that came before it are
+its attempts, and the wait is the last of them.
+
 Doubt: a failed attempt's start is not stored, only its end; it is left out rather than guessed.
 Source: docs/reference/http-api.md, "Trace".
 """
@@ -10,16 +13,27 @@ Source: docs/reference/http-api.md, "Trace".
 from __future__ import annotations
 
 import hashlib
+from enum import Enum, auto
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from stepwell.engine.rows import HistoryKind, RunStatus, StepKind
+from stepwell.server.api.step_details import (
+    Detail,
+    EventWait,
+    Invocation,
+    ServerRequest,
+    SignalWait,
+    Sleep,
+    read_begun,
+)
 from stepwell.wire.ids import UNTARGETED_STEP, ulid_ms, ulid_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from stepwell.server.api.step_details import Begun
     from stepwell.store.interface import HistoryRecord, RunRecord, StepRecord
 
 QUEUED: Final = "QUEUED"
@@ -40,20 +54,50 @@ RUN_STATUS: Final = {
 }
 
 
-class Span(msgspec.Struct, frozen=True, kw_only=True):
-    """One node. Times are milliseconds since the epoch; `output` is JSON."""
+_OTHER_KINDS: Final = (HistoryKind.DEFERRED, HistoryKind.DEFER_WITHDRAWN, HistoryKind.CANCELLED)
+"""History that is of no step and of no attempt."""
 
+
+_WITHOUT_OUTPUT: Final = (StepKind.SLEEP, StepKind.SIGNAL_TIMEOUT)
+_OPS: Final = {StepKind.SLEEP: "SLEEP", StepKind.INFER: "AI_GATEWAY"}
+"""Of steps whose beginning is not known."""
+
+
+class Role(Enum):
+    """What a span is."""
+
+    RUN = auto()
+    STEP = auto()
+    FUNCTION = auto()  # the function's own end, or its attempts so far
+    ATTEMPT = auto()
+    LOST_CALL = auto()
+
+
+class Span(msgspec.Struct, frozen=True, kw_only=True):
+    """One node. Times are milliseconds since the epoch; `output` is JSON.
+
+    Attributes:
+        detail: Of a step that is more than a call: what it waited for.
+        number: Of an attempt, from 0.
+    """
+
+    role: Role
     span_id: str
     name: str
     status: str
+    detail: Detail | None = None
+    number: int = 0
     step_op: str | None = None
     step_id: str | None = None
     queued_at_ms: int | None = None
     started_at_ms: int | None = None
     ended_at_ms: int | None = None
-    sleep_until_ms: int | None = None
     output: bytes | None = None
     children: tuple[Span, ...] = ()
+
+    @property
+    def sleep_until_ms(self) -> int | None:
+        return self.detail.until_ms if isinstance(self.detail, Sleep) else None
 
     @property
     def duration_ms(self) -> int | None:
@@ -83,6 +127,8 @@ class _Builder:
         # attempt found, or to the function's end.
         self._loose: list[HistoryRecord] = []
         for row in history:
+            if row.kind in _OTHER_KINDS:
+                continue
             if row.step_id is None or row.step_id == UNTARGETED_STEP:
                 self._loose.append(row)
             else:
@@ -102,6 +148,7 @@ class _Builder:
         if last is not None:
             children.append(last)
         return Span(
+            role=Role.RUN,
             span_id=self._id("run"),
             name="Run",
             status=RUN_STATUS[run.status],
@@ -114,62 +161,80 @@ class _Builder:
 
     def _stored(self, step: StepRecord) -> Span:
         """A step that has an outcome."""
-        rows = [*self._take_loose(step), *self._by_step.get(step.step_id, ())]
-        if step.kind is StepKind.SLEEP:
-            return Span(
-                span_id=self._id(step.step_id),
-                name=step.name,
-                status=COMPLETED,
-                step_op="SLEEP",
-                step_id=step.step_id,
-                queued_at_ms=step.started_at_ms,
-                started_at_ms=step.started_at_ms,
-                ended_at_ms=step.ended_at_ms,
-                sleep_until_ms=_due_ms(rows) or step.ended_at_ms,
-            )
+        own = self._by_step.get(step.step_id, ())
+        begun = read_begun(own, step)
+        rows = [*self._take_loose(step, begun), *own]
         status = FAILED if step.kind is StepKind.FAILED else COMPLETED
+        is_empty = step.kind in _WITHOUT_OUTPUT or (
+            step.kind is StepKind.EVENT and _timed_out(begun)
+        )
+        output = None if is_empty else step.data
         attempts = self._attempts(step.step_id, rows)
-        if attempts or status is FAILED:
+        waits = begun is not None and begun.waits
+        if attempts or (status is FAILED and not waits):
+            number = _failures(rows) if waits else step.attempt
             attempts.append(
                 Span(
-                    span_id=self._id(step.step_id, "attempt", step.attempt),
-                    name=f"Attempt {step.attempt}",
+                    role=Role.ATTEMPT,
+                    span_id=self._id(step.step_id, "attempt", number),
+                    name=f"Attempt {number}",
+                    number=number,
                     status=status,
                     started_at_ms=step.started_at_ms,
                     ended_at_ms=step.ended_at_ms,
-                    output=step.data,
+                    output=output,
                 )
             )
         return Span(
+            role=Role.STEP,
             span_id=self._id(step.step_id),
             name=step.name,
             status=status,
-            step_op="RUN",
+            step_op=_op(begun, step.kind),
             step_id=step.step_id,
-            queued_at_ms=_planned_ms(rows),
+            detail=_detail(begun, step),
+            queued_at_ms=step.started_at_ms if waits else _planned_ms(rows),
             started_at_ms=step.started_at_ms,
             ended_at_ms=step.ended_at_ms,
-            output=step.data,
+            output=output,
             children=tuple(attempts),
         )
 
-    def _unfinished(self, step_id: str, rows: Sequence[HistoryRecord]) -> Span:
+    def _unfinished(self, step_id: str, own: Sequence[HistoryRecord]) -> Span:
         """A step that was announced, or failed and will be tried again, or never got its end."""
-        due_ms = _due_ms(rows)
+        begun = read_begun(own, None)
+        rows = [*self._take_loose(None, begun), *own]
         planned_ms = _planned_ms(rows)
-        waiting = QUEUED if due_ms is None else WAITING
-        status = CANCELLED if self._over else waiting  # cancelled: the run ended first
+        waits = begun is not None and begun.waits
+        open_status = QUEUED if begun is None else WAITING if waits else RUNNING
+        status = CANCELLED if self._over else open_status  # cancelled: the run ended first
+        ended_at_ms = self._run.ended_at_ms if self._over else None
+        attempts = self._attempts(step_id, rows)
+        if attempts and begun is not None and waits:
+            number = _failures(rows)
+            attempts.append(
+                Span(
+                    role=Role.ATTEMPT,
+                    span_id=self._id(step_id, "attempt", number),
+                    name=f"Attempt {number}",
+                    number=number,
+                    status=status,
+                    started_at_ms=begun.at_ms,
+                    ended_at_ms=ended_at_ms,
+                )
+            )
         return Span(
+            role=Role.STEP,
             span_id=self._id(step_id),
             name=next((row.name for row in rows if row.name), step_id),
             status=status,
-            step_op="RUN" if due_ms is None else "SLEEP",
+            step_op=_op(begun, None),
             step_id=step_id,
+            detail=None if begun is None else begun.detail,
             queued_at_ms=planned_ms if planned_ms is not None else rows[0].at_ms,
-            started_at_ms=None if due_ms is None else rows[0].at_ms,
-            ended_at_ms=self._run.ended_at_ms if self._over else None,
-            sleep_until_ms=due_ms,
-            children=tuple(self._attempts(step_id, rows)),
+            started_at_ms=None if begun is None else begun.at_ms,
+            ended_at_ms=ended_at_ms,
+            children=tuple(attempts),
         )
 
     def _function(self) -> Span | None:
@@ -180,6 +245,7 @@ class _Builder:
             if not attempts:
                 return None
             return Span(
+                role=Role.FUNCTION,
                 span_id=self._id("function"),
                 name="Execution",
                 status=CANCELLED if self._over else QUEUED,
@@ -191,11 +257,13 @@ class _Builder:
         before = [step.ended_at_ms for step in self._steps]
         started_at_ms = max(before, default=run.started_at_ms)
         if attempts or status == FAILED:
-            number = sum(row.kind is HistoryKind.ATTEMPT_FAILED for row in self._loose)
+            number = _failures(self._loose)
             attempts.append(
                 Span(
+                    role=Role.ATTEMPT,
                     span_id=self._id("function", "attempt", number),
                     name=f"Attempt {number}",
+                    number=number,
                     status=status,
                     started_at_ms=None if attempts else started_at_ms,
                     ended_at_ms=run.ended_at_ms,
@@ -203,6 +271,7 @@ class _Builder:
                 )
             )
         return Span(
+            role=Role.FUNCTION,
             span_id=self._id("function"),
             name="Finalization",
             status=status,
@@ -211,13 +280,18 @@ class _Builder:
             children=tuple(attempts),
         )
 
-    def _take_loose(self, step: StepRecord) -> list[HistoryRecord]:
-        """The function's failed attempts that came before the attempt that made this step."""
-        taken = [
-            row
-            for row in self._loose
-            if row.at_ms <= step.ended_at_ms and row.attempt < step.attempt
-        ]
+    def _take_loose(self, step: StepRecord | None, begun: Begun | None) -> list[HistoryRecord]:
+        """The function's failed attempts that came before the attempt that found this step."""
+        taken: list[HistoryRecord] = []
+        if begun is not None:
+            if begun.waits:
+                taken = [row for row in self._loose if row.seq < begun.seq]
+        elif step is not None:
+            taken = [
+                row
+                for row in self._loose
+                if row.at_ms <= step.ended_at_ms and row.attempt < step.attempt
+            ]
         self._loose = [row for row in self._loose if row not in taken]
         return taken
 
@@ -225,15 +299,17 @@ class _Builder:
         spans: list[Span] = []
         for row in rows:
             if row.kind is HistoryKind.ATTEMPT_FAILED:
-                name = f"Attempt {row.attempt}"
+                role, name = Role.ATTEMPT, f"Attempt {row.attempt}"
             elif row.kind is HistoryKind.CALL_LOST:
-                name = "Lost call"
+                role, name = Role.LOST_CALL, "Lost call"
             else:
                 continue
             spans.append(
                 Span(
+                    role=role,
                     span_id=self._id(owner, row.kind.name, row.seq),
                     name=name,
+                    number=row.attempt,
                     status=FAILED,
                     ended_at_ms=row.at_ms,
                     output=row.payload,
@@ -258,8 +334,33 @@ def _planned_ms(rows: Sequence[HistoryRecord]) -> int | None:
     return next((row.at_ms for row in rows if row.kind is HistoryKind.STEP_PLANNED), None)
 
 
-def _due_ms(rows: Sequence[HistoryRecord]) -> int | None:
-    for row in rows:
-        if row.kind is HistoryKind.SLEEP_STARTED and row.payload:
-            return msgspec.json.decode(row.payload, type=int)
-    return None
+def _failures(rows: Sequence[HistoryRecord]) -> int:
+    return sum(row.kind is HistoryKind.ATTEMPT_FAILED for row in rows)
+
+
+def _timed_out(begun: Begun | None) -> bool:
+    detail = None if begun is None else begun.detail
+    return isinstance(detail, EventWait) and detail.timed_out is True
+
+
+def _op(begun: Begun | None, kind: StepKind | None) -> str:
+    """The step's kind in a word; a request that the server makes is a step like others."""
+    match None if begun is None else begun.detail:
+        case Sleep():
+            return "SLEEP"
+        case EventWait():
+            return "WAIT_FOR_EVENT"
+        case SignalWait():
+            return "WAIT_FOR_SIGNAL"
+        case Invocation():
+            return "INVOKE"
+        case ServerRequest(of_ai=True):
+            return "AI_GATEWAY"
+    return "RUN" if kind is None else _OPS.get(kind, "RUN")
+
+
+def _detail(begun: Begun | None, step: StepRecord) -> Detail | None:
+    detail = None if begun is None else begun.detail
+    if step.kind is StepKind.SLEEP and (not isinstance(detail, Sleep) or detail.until_ms is None):
+        return Sleep(until_ms=step.ended_at_ms)
+    return detail

@@ -71,6 +71,28 @@ class SqliteReader:
             newest = heapq.merge(external, internal, key=attrgetter("event_id"), reverse=True)
             return list(islice(newest, limit))
 
+    def count_events(
+        self,
+        *,
+        received_after_ms: int | None = None,
+        received_before_ms: int | None = None,
+        name: str | None = None,
+        include_internal: bool = False,
+        most: int,
+    ) -> int:
+        low, end = lowest_id(None, received_after_ms), id_end(None, received_before_ms)
+        if name is None:
+            kinds = (0, 1) if include_internal else (0,)
+            with self._one_state():
+                return min(most, sum(self._count("count_events", k, low, end, most) for k in kinds))
+        found = self._query("event_name_no", name)
+        if not found or (name.startswith(INTERNAL_PREFIX) and not include_internal):
+            return 0
+        ((name_no,),) = found
+        if name_no == _FINISHED_NAME_NO:
+            return self._count("count_events_finished", low, end, most)
+        return self._count("count_events_named", name_no, low, end, most)
+
     def run(self, run_id: RunId) -> RunRecord | None:
         rows = self._query("run", run_id)
         return _run_record(rows[0]) if rows else None
@@ -102,6 +124,27 @@ class SqliteReader:
             ]
             ids = islice(heapq.merge(*ranges, reverse=newest_first), limit)
             return [_run_record(row) for run_id in ids for row in self._query("run_listed", run_id)]
+
+    def count_runs(
+        self,
+        *,
+        queued_from_ms: int | None = None,
+        queued_until_ms: int | None = None,
+        statuses: Collection[RunStatus] = (),
+        function_nos: Collection[int] | None = None,
+        most: int,
+    ) -> int:
+        low, end = lowest_id(None, queued_from_ms), id_end(None, queued_until_ms)
+        if not statuses and function_nos is None:
+            return self._count("count_runs", low, end, most)
+        with self._one_state():
+            if function_nos is None:
+                function_nos = [no for (no,) in self._query("run_functions")]
+            count = 0
+            for function_no in set(function_nos):
+                for status in set(statuses or RunStatus):
+                    count += self._count("count_run_ids", function_no, status, low, end, most)
+            return min(count, most)
 
     def steps(self, run_id: RunId) -> list[StepRecord]:
         queued_at_ms = ulid_ms(run_id)
@@ -161,8 +204,7 @@ class SqliteReader:
         ]
 
     def count_live(self) -> int:
-        ((count,),) = self._query("count_live")
-        return int(count)
+        return self._count("count_live")
 
     def close(self) -> None:
         """Idempotent."""
@@ -195,6 +237,10 @@ class SqliteReader:
                 end = last
             else:
                 low = lowest_id(last, None)
+
+    def _count(self, statement: str, *values: object) -> int:
+        ((count,),) = self._query(statement, *values)
+        return int(count)
 
     @contextmanager
     def _one_state(self) -> Iterator[None]:

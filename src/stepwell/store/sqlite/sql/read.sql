@@ -40,6 +40,26 @@ FROM event CROSS JOIN event_name ON event_name.no = event.name_no
 WHERE internal = 1 AND name_no = 1 AND event_id >= ?1 AND event_id < ?2
 ORDER BY event_id DESC LIMIT ?3;
 
+-- name: count_events
+-- Events between two ids, internal ones apart from the others; no more than so many.
+SELECT count(*) FROM (
+    SELECT 1 FROM event WHERE internal = ?1 AND event_id >= ?2 AND event_id < ?3 LIMIT ?4
+);
+
+-- name: count_events_named
+-- Events of one name between two ids; no more than so many.
+SELECT count(*) FROM (
+    SELECT 1 FROM event
+    WHERE name_no = ?1 AND name_no <> 1 AND event_id >= ?2 AND event_id < ?3 LIMIT ?4
+);
+
+-- name: count_events_finished
+-- Events that tell of finished runs, between two ids; no more than so many.
+SELECT count(*) FROM (
+    SELECT 1 FROM event
+    WHERE internal = 1 AND name_no = 1 AND event_id >= ?1 AND event_id < ?2 LIMIT ?3
+);
+
 -- name: event_name_no
 -- The number of an event name.
 SELECT no FROM event_name WHERE name = ?1;
@@ -82,6 +102,17 @@ ORDER BY run_id DESC LIMIT ?5;
 SELECT run_id FROM run
 WHERE function_no = ?1 AND status = ?2 AND run_id >= ?3 AND run_id < ?4
 ORDER BY run_id LIMIT ?5;
+
+-- name: count_runs
+-- Runs between two ids; no more than so many.
+SELECT count(*) FROM (SELECT 1 FROM run WHERE run_id >= ?1 AND run_id < ?2 LIMIT ?3);
+
+-- name: count_run_ids
+-- Runs of one function and status between two ids; no more than so many.
+SELECT count(*) FROM (
+    SELECT 1 FROM run
+    WHERE function_no = ?1 AND status = ?2 AND run_id >= ?3 AND run_id < ?4 LIMIT ?5
+);
 
 -- name: run_functions
 -- Functions that have runs: one look-up in the index for each.
