@@ -8,9 +8,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from stepwell.engine.ops import HANDLERS
+from stepwell.engine.rows import HistoryKind, StepKind
 from tests.sim.network import DIRECTIONS, MESSAGE_FATES, MESSAGES
 from tests.sim.programs import ENDS
-from tests.sim.world import ACCIDENTS, CALL_FATES
+from tests.sim.world import ACCIDENTS, CALL_FATES, REQUEST_FATES
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 FAULTS = (
     *CALL_FATES,
     *ACCIDENTS,
+    *REQUEST_FATES,
     *(f"{fate} {direction}" for direction in DIRECTIONS for fate in MESSAGE_FATES),
     "commit failed",
     "commit failed in its last act",
@@ -39,6 +41,8 @@ ARRIVALS = (
         for what in (
             "ack",
             "attach",
+            "cancellation",
+            "checkpoint",
             "clock set back",
             "clock set forward",
             "detach",
@@ -46,6 +50,8 @@ ARRIVALS = (
             "extension",
             "loss",
             "report",
+            "request's end",
+            "signal",
             "sync",
             "timer",
         )
@@ -72,23 +78,42 @@ LIMITS = (
     "times left for the next turn",
 )
 OUTCOMES = (
+    *(f"history {kind.name}" for kind in HistoryKind),
+    *(f"step {kind.name}" for kind in StepKind),
+    "call was withdrawn",
+    "cancelled by request",
+    "cancelled: a request",
+    "cancelled: an event",
+    "cancelled: its finish timeout",
+    "cancelled: its start timeout",
+    "checkpoint call_stale",
+    "checkpoint run_not_found",
+    "checkpoint taken",
+    "deferred function started",
     "extension refused",
     "handler started",
-    "history ATTEMPT_FAILED",
-    "history CALL_LOST",
-    "history SLEEP_STARTED",
-    "history STEP_PLANNED",
     "input in quarantine",
+    "invocation timed out",
+    "invoked run CANCELLED",
+    "invoked run COMPLETED",
+    "invoked run FAILED",
     "nothing went wrong",
     "report stale",
     "report taken",
+    "request was withdrawn",
     "run failed: Error",
     "run failed: connect_worker_stopped_responding",
     "run failed: internal_error",
-    "step FAILED",
-    "step LEGACY",
-    "step RUN",
-    "step SLEEP",
+    "schedule fired",
+    "schedule with jitter fired",
+    "signal conflict",
+    "signal for nobody",
+    "signal taken",
+    "started by more than ids",
+    "wait ended by a signal",
+    "wait ended by an event",
+    "wait ended by the end of a run",
+    "wait ended by time",
 )
 GROUPS = {
     "faults": FAULTS,

@@ -16,7 +16,7 @@ from stepwell.store.memory import MemoryStore
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from stepwell.engine.rows import PutApp, PutFunction, RunImage, Write
+    from stepwell.engine.rows import PutApp, PutErrand, PutFunction, RunImage, Write
     from stepwell.store.committer import Committer
     from stepwell.wire.ids import EventId, RunId
     from tests.sim.loop import SimLoop
@@ -90,6 +90,18 @@ class Disk(MemoryStore):
     ) -> dict[tuple[int, str], RunId]:
         self._read()
         return super().known_dedups(keys, now_ms=now_ms)
+
+    def load_watched(self) -> list[tuple[str, str, int, bytes]]:
+        self._read()
+        return super().load_watched()
+
+    def find_watches(self, *key: Any, **page: Any) -> list[tuple[bytes, RunId]]:
+        self._read()
+        return super().find_watches(*key, **page)
+
+    def scan_errands(self, *, after: bytes, limit: int) -> list[PutErrand]:
+        self._read()
+        return super().scan_errands(after=after, limit=limit)
 
     # --- commits on the loop ---
 

@@ -1,4 +1,4 @@
-"""What must be true when nothing is left to happen: invariants 10 to 13, and 18."""
+"""What must be true when nothing is left to happen: invariants 10 to 13, 18, 23 and 24."""
 
 from __future__ import annotations
 
@@ -11,10 +11,19 @@ from stepwell.engine.partition import Partition
 from stepwell.engine.rows import HistoryKind, RunStatus
 from stepwell.server.ids import SystemIds
 from stepwell.server.loading import load_partition
+from stepwell.server.payloads import memo
 from stepwell.wire.ids import ulid_text
-from stepwell.wire.lifecycle import FAILED_EVENT, FINISHED_EVENT
+from stepwell.wire.lifecycle import (
+    CANCELLED_EVENT,
+    DEFERRED_EVENT,
+    FAILED_EVENT,
+    FINISHED_EVENT,
+)
+from tests.sim.calls import read_memo
+from tests.sim.generated import NEWS, STOP
 from tests.sim.invariants import check_end
-from tests.sim.programs import HANDLER_SLUG_END, bodies_without_faults, result, steps
+from tests.sim.programs import Heed, bodies_without_faults, result, steps
+from tests.sim.ticks import check_ticks
 
 if TYPE_CHECKING:
     from stepwell.store.interface import EventRecord, RunRecord
@@ -35,7 +44,10 @@ def check_ending(world: World) -> None:
     _check_starts(world, events, runs)
     for run in runs:
         _check_result(world, run)
+        world.waited.check_end(run.run_id)
     _check_lifecycle(world, events, runs)
+    _check_deferred(world, events, runs)
+    check_ticks(world, events)
     assert not server.unanswered, "11: whoever asked a server that lives is answered"
     if world.is_kind and world.disk != "stalling disk":
         world.count["nothing went wrong"] += 1
@@ -51,22 +63,36 @@ def _check_starts(world: World, events: list[EventRecord], runs: list[RunRecord]
         sent[name] += times
         started[name] += 1
     assert stored == sent, "11: every event is stored once"
-    seen = Counter(_slug(world, run).replace("sim-", "sim/") for run in runs)
+    names = {event.event_id: event.name for event in events}
+    seen = Counter(names[run.event_id] for run in runs)
     for name, count in started.items():
+        if name in (NEWS, STOP):
+            assert not seen[name], f"11: {name} starts nothing"
+            continue
         assert seen[name] == count, f"11: {name} started {seen[name]} runs, not {count}"
 
 
 def _check_result(world: World, run: RunRecord) -> None:
     program = world.program(_slug(world, run))
+    if run.status is RunStatus.CANCELLED:
+        assert run.output is None, "12: a run that was cancelled came to nothing"
+        return
     assert run.output is not None, "12: a run that is over has its output"
     output = msgspec.json.decode(run.output)
     if run.status is RunStatus.COMPLETED:
         assert not program.raises, "12: a function that raises does not complete"
         assert program.fails_with is None, "12: what cannot go on does not complete"
-        assert output == result(program), f"12: it came to {output}, not {result(program)}"
+        stored = world.server.reader.steps(run.run_id)
+        expected = result(program, read_memo({s.step_id: memo(s.kind, s.data) for s in stored}))
+        assert output == expected, f"12: it came to {output}, not {expected}"
         return
-    assert run.status is RunStatus.FAILED, "12: a run completes or fails"
+    assert run.status is RunStatus.FAILED, "12: a run completes, fails, or is cancelled"
     world.count[f"run failed: {output['name']}"] += 1
+    if output["message"].startswith("Signal conflict"):
+        heeds = [step for step, _race in steps(program.nodes) if isinstance(step, Heed)]
+        assert any(not step.replaces for step in heeds), "12: it waits for no signal"
+        world.count["signal conflict"] += 1
+        return
     assert _may_fail(world, run, program, output["name"]), f"12: it failed with {output}"
 
 
@@ -100,20 +126,50 @@ def _may_fail(world: World, run: RunRecord, program: Program, name: str) -> bool
 
 def _check_lifecycle(world: World, events: list[EventRecord], runs: list[RunRecord]) -> None:
     told = Counter((event.name, event.source_run) for event in events if event.source_run)
-    handled = [event for event in events if event.name == FAILED_EVENT]
+    names = {event.event_id: event.name for event in events}
     expected: Counter[tuple[str, bytes | None]] = Counter()
     for run in runs:
-        if _slug(world, run).endswith(HANDLER_SLUG_END):
+        if names[run.event_id] in (FINISHED_EVENT, FAILED_EVENT):
             continue
         expected[FINISHED_EVENT, run.run_id] += 1
         if run.status is RunStatus.FAILED:
             expected[FAILED_EVENT, run.run_id] += 1
+        if run.status is RunStatus.CANCELLED:
+            expected[CANCELLED_EVENT, run.run_id] += 1
     assert told == expected, "13: each end has its events"
-    for event in handled:
-        assert event.source_run is not None, "13: a failure is a run's"
-        assert event.external_id == ulid_text(event.source_run), "13: its id is the run's"
-        assert len(event.runs) == 1, "13: a failure starts its handler once"
-        world.count["handler started"] += 1
+    slugs = {run.run_id: _slug(world, run) for run in runs}
+    numbered = {run.run_id for run in runs if names[run.event_id].startswith("sim/")}
+    for event in events:
+        if event.source_run is None:
+            continue
+        of_program = slugs[event.source_run].startswith("sim-p")
+        if event.name != FINISHED_EVENT:
+            assert event.external_id == ulid_text(event.source_run), "13: its id is the run's"
+        if event.name == FAILED_EVENT:
+            assert len(event.runs) == of_program, "13: a failure starts its handler once"
+            world.count["handler started"] += of_program
+        if event.name == FINISHED_EVENT:
+            asks = slugs[event.source_run] == "sim-p0" and event.source_run in numbered
+            assert len(event.runs) == asks, "13: the end of a run starts who asks for it once"
+            world.count["started by more than ids"] += asks
+
+
+def _check_deferred(world: World, events: list[EventRecord], runs: list[RunRecord]) -> None:
+    expected: Counter[str] = Counter()
+    for run in runs:
+        deferred: dict[str, None] = {}
+        for row in world.server.reader.history(run.run_id):
+            if row.kind is HistoryKind.DEFERRED:
+                deferred[row.step_id or ""] = None
+            if row.kind is HistoryKind.DEFER_WITHDRAWN:
+                del deferred[row.step_id or ""]
+        expected.update(f"{ulid_text(run.run_id)}-{step_id}" for step_id in deferred)
+    begun = [event for event in events if event.name == DEFERRED_EVENT]
+    seen = Counter(event.external_id for event in begun)
+    assert seen == expected, "23: what a run deferred starts once"
+    for event in begun:
+        assert len(event.runs) == 1, "23: what a run deferred starts once"
+        world.count["deferred function started"] += 1
 
 
 def _slug(world: World, run: RunRecord) -> str:

@@ -34,6 +34,16 @@ And always:
 18. Nothing is done again without a reason: while nothing goes wrong no call is lost and no body
     runs more often than its failures ask. Nor is it done again for ever: a worker that is lost
     three times in a row costs an attempt.
+19. What waits for an event, or is cancelled by one, has its watch as long as it does, and no other
+    watch is there; a signal is waited for by one run. Memory has the watches, errands and
+    schedules of the rows.
+20. A wait ends with the first matching event that was decided on after it began and came before its
+    time was over; if there is none, at its time with nothing.
+21. A step that invoked a function has the outcome of that run, or its time ran out.
+22. A signal goes to the run that waits for it, if there is one, and to no other.
+23. An instant of a schedule starts a function once, at its time; none is left out while the server
+    is there. A deferred function starts once, when its run is over.
+24. A run is cancelled by what may cancel it and by nothing else, and in time.
 """
 
 from __future__ import annotations
@@ -58,12 +68,14 @@ from stepwell.engine.rows import (
 from stepwell.engine.state import Job, Phase, Run, decode_state
 from stepwell.wire.ids import UNTARGETED_STEP
 from stepwell.wire.outcomes import Ops
+from tests.sim.followed import Followed, check_followed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from stepwell.engine.partition import Partition
     from stepwell.engine.rows import RunImage, Write
+    from stepwell.engine.state import RunState
     from stepwell.engine.turn import EngineConfig
     from stepwell.store.memory import MemoryReader, MemoryStore
     from stepwell.wire.ids import RequestId, RunId
@@ -74,6 +86,16 @@ LATE_MS = 10_000
 """So long after its time nothing is still waiting, however slow the disk is."""
 
 LOSSES_PER_ATTEMPT = 3
+
+_BEGINS = {
+    "AIGateway": HistoryKind.INFER_STARTED,
+    "DeferAdd": HistoryKind.DEFERRED,
+    "Gateway": HistoryKind.FETCH_STARTED,
+    "InvokeFunction": HistoryKind.INVOKE_STARTED,
+    "WaitForEvent": HistoryKind.WAIT_STARTED,
+    "WaitForSignal": HistoryKind.SIGNAL_WAIT_STARTED,
+}
+"""Operations whose step is not over when they are acknowledged, and the row that tells of them."""
 
 
 class Call(Protocol):
@@ -104,6 +126,9 @@ class Committed:
         """Calls that the last commit gave out."""
         self.called: dict[RequestId, RunId] = {}
         """All calls."""
+        self.states: dict[RunId, RunState] = {}
+        """What the live rows keep."""
+        self.followed = Followed()
         self.late_ms = LATE_MS
         self._config = config
         self._history: Counter[RunId] = Counter()
@@ -112,6 +137,7 @@ class Committed:
         self._retired: dict[RequestId, int] = {}
         self._waits: dict[RunId, dict[int, tuple[int, int]]] = {}  # by job: attempt, due time
         self._sleeps: dict[tuple[RunId, str], int] = {}
+        self._told: set[tuple[RunId, str, HistoryKind]] = set()
         self._failed_ms: dict[RunId, int] = {}  # in this commit
         self._up_since_ms: int | None = None
         self._now_ms = 0
@@ -121,7 +147,7 @@ class Committed:
         self._up_since_ms = None
         self._now_ms = 0
 
-    def take(self, writes: Iterable[Write], now_ms: int | None = None) -> list[RunId]:
+    def take(self, writes: Sequence[Write], now_ms: int | None = None) -> list[RunId]:
         """Check one commit (1, 2, 3, 16); returns the runs that it changed and that live.
 
         Args:
@@ -153,6 +179,7 @@ class Committed:
                     self._history[row.run_id] += 1
                     if row.kind is HistoryKind.ATTEMPT_FAILED:
                         self._failed_ms[row.run_id] = row.at_ms
+                    self._told.add((row.run_id, row.step_id or "", row.kind))
                     if row.kind is HistoryKind.SLEEP_STARTED:
                         assert row.payload is not None, "2: a sleep has its time"
                         self._sleeps[row.run_id, row.step_id or ""] = int(row.payload)
@@ -161,14 +188,17 @@ class Committed:
                     assert has_reason, "1: a live run has a job or a wait"
                     self.live.add(row.run_id)
                     changed[row.run_id] = None
-                    self._take_jobs(row, now_ms)
+                    state = self.states[row.run_id] = decode_state(row.state)
+                    self._take_jobs(row.run_id, state.jobs, now_ms)
                 case DeleteLive():
                     self.live.discard(row.run_id)
+                    self.states.pop(row.run_id, None)
                     changed.pop(row.run_id, None)
                     self._retire(row.run_id, set())
                     self._waits.pop(row.run_id, None)
                 case _:
                     pass
+        self.followed.take(writes, self.states)
         alive = {run_id for run_id, status in self.statuses.items() if not status.is_over}
         assert alive == self.live, "1: the runs that are not over are those with a live row"
         return list(changed)
@@ -186,6 +216,9 @@ class Committed:
                 return op.id in self.steps.get(run_id, ())
             case "Sleep":
                 return (run_id, op.id) in self._sleeps
+            case _ if op.op in _BEGINS:
+                begun = (run_id, op.id, _BEGINS[op.op]) in self._told
+                return begun or op.id in self.steps.get(run_id, ())
             case _:
                 return True
 
@@ -198,17 +231,18 @@ class Committed:
         assert status is None or not status.is_over, "2: a step of a run that goes on"
         finished.append(row.step_id)
         if row.kind is StepKind.SLEEP:
-            self._check_time(self._sleeps[row.run_id, row.step_id], row.ended_at_ms)
+            self.check_time(self._sleeps[row.run_id, row.step_id], row.ended_at_ms)
 
-    def _take_jobs(self, row: PutLive, now_ms: int | None) -> None:
-        jobs = decode_state(row.state).jobs
+    def _take_jobs(self, run_id: RunId, jobs: Sequence[Job], now_ms: int | None) -> None:
         fences = {job.request_id for job in jobs if job.request_id is not None}
-        for request_id in fences - self._fences.get(row.run_id, set()):
+        requests = {job.request_id for job in jobs if job.request_seq >= 0}
+        for request_id in fences - self._fences.get(run_id, set()):
             assert request_id not in self._retired, "9: a fence is used once"
-            self.sent[request_id] = self.called[request_id] = row.run_id
-        self._retire(row.run_id, fences)
-        before = self._waits.get(row.run_id, {})
-        after = self._waits[row.run_id] = {}
+            if request_id not in requests:
+                self.sent[request_id] = self.called[request_id] = run_id
+        self._retire(run_id, fences)
+        before = self._waits.get(run_id, {})
+        after = self._waits[run_id] = {}
         for job in jobs:
             costs = job.losses // LOSSES_PER_ATTEMPT
             assert job.attempt >= costs, "18: three losses in a row use up an attempt"
@@ -216,11 +250,11 @@ class Committed:
             if job.phase is Phase.WAITING:
                 after[job.no] = (job.attempt, job.due_ms)
                 if waited is None:
-                    self._check_schedule(row.run_id, job)
+                    self._check_schedule(run_id, job)
                 else:
                     assert waited == after[job.no], "16: an attempt that waits is left alone"
             elif waited is not None and waited[0] == job.attempt:
-                self._check_time(waited[1], now_ms)
+                self.check_time(waited[1], now_ms)
 
     def _check_schedule(self, run_id: RunId, job: Job) -> None:
         if self._config is None:
@@ -231,7 +265,8 @@ class Committed:
         waits_ms = job.due_ms - self._failed_ms[run_id]
         assert least_ms <= waits_ms <= least_ms + JITTER_MS, f"16: a retry waits {waits_ms} ms"
 
-    def _check_time(self, due_ms: int, now_ms: int | None) -> None:
+    def check_time(self, due_ms: int, now_ms: int | None) -> None:
+        """16: something that was due then happens now."""
         if now_ms is None:
             return
         assert now_ms >= due_ms, f"16: it happened {due_ms - now_ms} ms before its time"
@@ -281,8 +316,11 @@ def check_memory(partition: Partition) -> None:
                 queued[id(job)] += 1
             elif job.due_ms <= partition.timers.horizon_ms:
                 due.add(id(job))
+        seeks = [sleep.step_id for sleep in run.state.sleeps]
+        seeks += [wait.step_id for wait in run.state.waits]
+        assert len(seeks) == len(set(seeks)), "7: a step waits for one thing"
         due.update(
-            id(sleep) for sleep in run.state.sleeps if sleep.due_ms <= partition.timers.horizon_ms
+            id(timed) for timed in run.state.times() if timed.due_ms <= partition.timers.horizon_ms
         )
     assert len(partition.leases) == len(leased), "6: a lease has a leased job"
     for leases in (partition.leases._held, partition.leases._dropped):
@@ -303,6 +341,11 @@ def check_memory(partition: Partition) -> None:
     assert standing == queued, "7: a queued job stands in its queue once"
     set_timers = {id(wait) for _due, _seq, _run, wait in partition.timers._heap}
     assert due <= set_timers, "7: a time up to the horizon is a timer"
+
+
+def check_rows_followed(committed: Committed, partition: Partition) -> None:
+    """19."""
+    check_followed(committed.followed, partition)
 
 
 def check_limits(partition: Partition) -> None:
@@ -336,6 +379,12 @@ def check_answer(committed: Committed, request_id: RequestId, outcome: Outcome) 
             assert committed.holds(run_id, op), f"14: {op.op} {op.label} is acknowledged and lost"
 
 
+def check_checkpoint(committed: Committed, run_id: RunId, ops: Sequence[Op]) -> None:
+    """14, as a worker hears that the steps of a call that goes on are stored."""
+    for op in ops if run_id in committed.live else ():
+        assert committed.holds(run_id, op), f"14: {op.op} {op.label} is acknowledged and lost"
+
+
 def check_call(committed: Committed, store: MemoryStore, call: Call, exact: bool = True) -> None:
     """8, as a call leaves. `exact`: nothing was committed since the one that holds it."""
     (image,) = store.load_runs([call.run_id]) or (None,)
@@ -360,6 +409,8 @@ def check_end(partition: Partition, rebuilt: Partition, reader: MemoryReader) ->
             each.backlog.head(no) for no in each.backlog.functions(each.backlog._functions.keys())
         ]
         assert not any(heads), "10: nothing queued"
+        assert not each.watches._paths, "10: nothing is watched for"
+        assert not each.errands, "10: no errand"
 
 
 def _check_reachable(partition: Partition, image: RunImage) -> None:
@@ -394,7 +445,10 @@ def _shown(run: Run) -> tuple[object, ...]:
         run.history_count,
         run.queued_ms,
         jobs,
-        [msgspec.structs.astuple(sleep) for sleep in state.sleeps],
+        [msgspec.structs.astuple(timed) for timed in state.times()],
+        [msgspec.structs.astuple(cancel) for cancel in state.cancels],
+        {step_id: msgspec.structs.astuple(defer) for step_id, defer in state.defers.items()},
+        state.parent,
         list(state.pending.items()),
         (state.version, state.plan_only, state.quiet, state.again),
         (state.fruitless, state.next_job_no),

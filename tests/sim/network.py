@@ -18,8 +18,14 @@ Direction: TypeAlias = Literal["to the server", "from the server"]
 DIRECTIONS: tuple[Direction, ...] = ("to the server", "from the server")
 MESSAGE_FATES = ("lost", "doubled", "reordered", "late")
 MESSAGES: dict[Direction, tuple[str, ...]] = {
-    "to the server": ("events", "ack", "extension", "report"),
-    "from the server": ("answer", "call", "extension's answer", "report's ack"),
+    "to the server": ("events", "ack", "checkpoint", "extension", "report"),
+    "from the server": (
+        "answer",
+        "call",
+        "checkpoint's answer",
+        "extension's answer",
+        "report's ack",
+    ),
 }
 
 OVERTAKEN_MS = 400

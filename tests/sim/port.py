@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from stepwell.server.runtime import MakeCall
+    from stepwell.wire.ids import RequestId
     from tests.sim.calls import SentCall
     from tests.sim.server import Server
     from tests.sim.world import World
@@ -47,6 +48,9 @@ class Port:
                 self._server.on_loop(self._send)
 
         self._world.later(wait_ms, f"there is room at {self._connection_id}", send)
+
+    def withdraw(self, request_id: RequestId) -> None:
+        self._world.count["call was withdrawn"] += 1
 
     def _send(self) -> None:
         server, world = self._server, self._world

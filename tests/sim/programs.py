@@ -19,12 +19,14 @@ from tests.unit.engine.scenario import ops as _ops
 if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Callable, Collection, Iterator, Mapping
-    from random import Random
 
     from stepwell.wire.outcomes import Outcome
 
 CAUGHT = "caught"
 """What the function makes of a step that failed for good."""
+
+DEFERRED_SLUG = "sim-deferred"
+"""The function that programs defer."""
 
 HANDLER_SLUG_END = "-failure"
 """Functions of this name handle the failures of others."""
@@ -42,12 +44,15 @@ class Do(Node, frozen=True, kw_only=True):
         final: Its error forbids a retry; then `failures` is more than the attempts there are, so
             that what it comes to does not depend on the attempt.
         legacy: It is reported in the older spelling.
+        defers: With its outcome it defers a function; `withdraws` is a step that did so.
     """
 
     name: str
     failures: int = 0
     final: bool = False
     legacy: bool = False
+    defers: bool = False
+    withdraws: str | None = None
 
 
 class Nap(Node, frozen=True, kw_only=True):
@@ -55,6 +60,39 @@ class Nap(Node, frozen=True, kw_only=True):
 
     name: str
     ms: int
+
+
+class Hear(Node, frozen=True, kw_only=True):
+    """A wait for an event."""
+
+    name: str
+    event: str
+    condition: str | None
+    ms: int
+
+
+class Heed(Node, frozen=True, kw_only=True):
+    """A wait for a signal. `replaces`: it takes the place of another run that waits for it."""
+
+    name: str
+    signal: str
+    ms: int
+    replaces: bool
+
+
+class Hire(Node, frozen=True, kw_only=True):
+    """An invocation of another function."""
+
+    name: str
+    slug: str
+    ms: int
+
+
+class Ask(Node, frozen=True, kw_only=True):
+    """A request that the server makes; it fails while its attempt is below `failures`."""
+
+    name: str
+    failures: int
 
 
 class Stumble(Node, frozen=True, kw_only=True):
@@ -88,6 +126,10 @@ class Program(Node, frozen=True, kw_only=True):
         complete_by_op: The result is reported as the op `RunComplete`.
         fails_with: At its end it reports what `ENDS` says instead.
         version: Of execution, as the SDK says it.
+        checkpoints: Calls tell the steps that are done while they go on.
+        cancels: A matching event cancels its runs.
+        start_ms: Its start timeout.
+        finish_ms: Its finish timeout.
     """
 
     nodes: tuple[Node, ...]
@@ -97,17 +139,32 @@ class Program(Node, frozen=True, kw_only=True):
     complete_by_op: bool = False
     fails_with: str | None = None
     version: int = 2
+    checkpoints: bool = False
+    cancels: bool = False
+    start_ms: int | None = None
+    finish_ms: int | None = None
 
 
-Step: TypeAlias = "Do | Nap"
+Step: TypeAlias = Do | Nap | Hear | Heed | Hire | Ask
+Waiting: TypeAlias = Nap | Hear | Heed | Hire | Ask
+"""Steps that have no body."""
 
 
-def result(program: Program) -> list[Any]:
-    """What a run of this program returns, if it returns."""
+def result(program: Program, memo: Mapping[str, Any]) -> list[Any]:
+    """What a run of this program returns, if it returns.
+
+    Args:
+        memo: What the finished steps came to, by id; asked for those that depend on others.
+    """
 
     def value(step: Step) -> Any:
-        if isinstance(step, Nap):
-            return None
+        match step:
+            case Nap():
+                return None
+            case Hear() | Heed() | Hire():
+                return memo[step_id(step.name)]
+            case Ask():
+                return CAUGHT if step.failures > program.retries else f"answer to {step.name}"
         failed = step.failures > program.retries or (step.final and step.failures > 0)
         return CAUGHT if failed else f"result of {step.name}"
 
@@ -118,7 +175,7 @@ def steps(nodes: Collection[Node]) -> Iterator[tuple[Step, bool]]:
     """All steps, each with whether it stands in a race."""
     for node in nodes:
         match node:
-            case Do() | Nap():
+            case Do() | Nap() | Hear() | Heed() | Hire() | Ask():
                 yield node, False
             case Together():
                 for branch in node.branches:
@@ -168,64 +225,18 @@ def answer(
                 if step_id(step.name) == target and isinstance(step, Do):
                     bodies[step.name] += 1
                     told, no_retry = _run(step, attempt=attempt, last=last)
-                    return ops(told, no_retry=no_retry)
+                    return ops(told, *_asides(step, told), no_retry=no_retry)
             return raised(f"step {target} was not met")
-        if len(found) > 1 or plan_only or isinstance(found[0][0], Nap):
+        if len(found) > 1 or plan_only or isinstance(found[0][0], Waiting):
             return ops(*reported, *(_plan(step, race) for step, race in found))
         step = found[0][0]
         assert isinstance(step, Do)
         bodies[step.name] += 1
         told, no_retry = _run(step, attempt=attempt, last=last)
-        reported.append(told)
+        reported += (told, *_asides(step, told))
         done[told["id"]] = told.get("data", CAUGHT)
         if told["op"] not in ("StepRun", "Step") or len(reported) >= program.eager:
             return ops(*reported, no_retry=no_retry)
-
-
-def generate(random: Random, number: int) -> Program:
-    """A program of up to a dozen steps."""
-    names = (f"p{number}-s{count}" for count in range(1_000))
-    retries = random.choice((0, 1, 2, 2, 3))
-    return Program(
-        nodes=_sequence(random, names, retries=retries, depth=0),
-        retries=retries,
-        eager=random.choice((1, 1, 1, 2, 5)),
-        raises=random.random() < 0.1,
-        complete_by_op=random.random() < 0.2,
-        fails_with=random.choice(list(ENDS)) if random.random() < 0.06 else None,
-        version=random.choice((1, 2, 2)),
-    )
-
-
-def _sequence(
-    random: Random, names: Iterator[str], *, retries: int, depth: int
-) -> tuple[Node, ...]:
-    nodes: list[Node] = []
-    for _ in range(random.randint(0 if depth else 1, 4 - depth)):
-        kind = random.random()
-        if kind < 0.2 and depth < 2:
-            race = random.random() < 0.4
-            branches = [
-                _sequence(random, names, retries=retries, depth=depth + 1)
-                for _ in range(random.randint(2, 4))
-            ]
-            nodes.append(Together(branches=tuple(branches), race=race))
-        elif kind < 0.35:
-            ms = random.choice((0, 1, 700, 5_000, 400_000, 3_600_000))
-            if random.random() < 0.03:
-                ms = 90_000_000
-            nodes.append(Nap(name=next(names), ms=ms))
-        elif kind < 0.43 and not depth:
-            nodes.append(Stumble(attempts=random.randint(0, retries)))
-        else:
-            failing = random.random()
-            final = failing < 0.05
-            failures = retries + 1 if final else random.randint(1, retries + 1)
-            if failing >= 0.25:
-                failures = 0
-            legacy = random.random() < 0.1
-            nodes.append(Do(name=next(names), failures=failures, final=final, legacy=legacy))
-    return tuple(nodes)
 
 
 class _Stumbled(Exception):
@@ -236,7 +247,7 @@ def _results(nodes: Collection[Node], value: Callable[[Step], Any]) -> list[Any]
     found: list[Any] = []
     for node in nodes:
         match node:
-            case Do() | Nap():
+            case Do() | Nap() | Hear() | Heed() | Hire() | Ask():
                 found.append(value(node))
             case Together():
                 found.append([_results(branch, value) for branch in node.branches])
@@ -249,7 +260,7 @@ def _frontier(
     """The steps that are met first, none if all are done."""
     for node in nodes:
         match node:
-            case Do() | Nap():
+            case Do() | Nap() | Hear() | Heed() | Hire() | Ask():
                 if step_id(node.name) not in done:
                     return [(node, False)]
             case Stumble():
@@ -278,10 +289,38 @@ def _run(step: Do, *, attempt: int, last: bool) -> tuple[dict[str, Any], bool]:
 
 
 def _plan(step: Step, race: bool) -> dict[str, Any]:
-    opts = {"parallelMode": "race"} if race else None
-    if isinstance(step, Nap):
-        return op("Sleep", step.name, name=f"{step.ms}ms", opts=opts)
-    return op("StepPlanned", step.name, opts=opts)
+    opts: dict[str, Any] = {"parallelMode": "race"} if race else {}
+    match step:
+        case Nap():
+            return op("Sleep", step.name, name=f"{step.ms}ms", opts=opts)
+        case Hear():
+            opts |= {"event": step.event, "timeout": f"{step.ms}ms", "if": step.condition}
+            return op("WaitForEvent", step.name, opts=opts)
+        case Heed():
+            conflict = "replace" if step.replaces else "fail"
+            opts |= {"signal": step.signal, "timeout": f"{step.ms}ms", "conflict": conflict}
+            return op("WaitForSignal", step.name, opts=opts)
+        case Hire():
+            opts |= {"function_id": step.slug, "payload": {"data": {}}, "timeout": f"{step.ms}ms"}
+            return op("InvokeFunction", step.name, opts=opts)
+        case Ask():
+            kind = "AIGateway" if step.failures == 1 else "Gateway"
+            return op(kind, step.name, opts=opts)
+    return op("StepPlanned", step.name, opts=opts or None)
+
+
+def _asides(step: Do, told: dict[str, Any]) -> list[dict[str, Any]]:
+    """What a finished step reports beside its outcome."""
+    asides: list[dict[str, Any]] = []
+    if told["op"] not in ("StepRun", "Step"):
+        return asides
+    if step.defers:
+        opts = {"fn_slug": DEFERRED_SLUG, "input": {"step": step.name}}
+        asides.append(op("DeferAdd", f"defer {step.name}", opts=opts))
+    if step.withdraws is not None:
+        target = step_id(f"defer {step.withdraws}")
+        asides.append(op("DeferAbort", f"abort {step.name}", opts={"target_hashed_id": target}))
+    return asides
 
 
 def _ending(program: Program, memo: Mapping[str, Any], reported: list[dict[str, Any]]) -> Outcome:

@@ -21,12 +21,15 @@ from tests.sim.disk import Crash, Disk
 from tests.sim.invariants import (
     Committed,
     check_answer,
+    check_checkpoint,
     check_limits,
     check_memory,
     check_order,
+    check_rows_followed,
     check_runs,
 )
 from tests.sim.loop import SimLoop
+from tests.sim.outside import Requests
 from tests.sim.port import Port
 from tests.sim.watched import WatchedPartition
 
@@ -34,11 +37,13 @@ if TYPE_CHECKING:
     import logging
     from collections.abc import Callable, Coroutine, Sequence
 
+    from stepwell.engine.inputs import RequestReported
     from stepwell.engine.rows import Write
     from stepwell.engine.turn import EngineConfig
     from stepwell.wire.events import EventSeed, NewEvent
     from stepwell.wire.functions import Registration
     from stepwell.wire.ids import EventId, IdSource, RequestId, RunId
+    from stepwell.wire.ops import Op
     from stepwell.wire.outcomes import Outcome
     from tests.sim.calls import SentCall
     from tests.sim.world import World
@@ -49,8 +54,8 @@ QUARANTINED_MAX = 4
 
 EFFECTS_LEAVE_MS = 5
 
-Answer: TypeAlias = "Callable[[bool | None], None]"
-"""True or false: the answer. None: not stored, or nobody there; come again."""
+Answer: TypeAlias = "Callable[[Any], None]"
+"""Gets the answer, as a rule true or false. None: not stored, or nobody there; come again."""
 
 
 class Server:
@@ -103,10 +108,12 @@ class Server:
                 clock=SystemClock(),
                 loop=self._loop.as_loop,
             )
+            self._runtime.requests_go_to(Requests(world))
             self.up = True
             self.on_loop(self._runtime.start)
         except StoreError:
             world.count["start failed"] += 1
+            world.down_ms += RESTART_MS
             self.crash()
             world.later(RESTART_MS, "server starts", self.start)
 
@@ -181,6 +188,46 @@ class Server:
         """An app's sync."""
         self._note("sync")
         self._ask(lambda: self._runtime.register(registration), answer)
+
+    def signal(
+        self, signal: str, data: bytes, answer: Callable[[RunId | None, bool], None]
+    ) -> None:
+        """Somebody sends a signal; the answer is the run, and whether there was one at all."""
+        self._note("signal")
+
+        def told(taken: tuple[RunId | None] | None) -> None:
+            answer(None if taken is None else taken[0], taken is not None)
+
+        self._ask(lambda: self._runtime.send_signal(signal, data), told, lambda run_id: (run_id,))
+
+    def cancel(self, run_id: RunId, answer: Answer) -> None:
+        """Somebody cancels a run."""
+        self._note("cancellation")
+        self._ask(lambda: self._runtime.cancel_run(run_id), answer, bool)
+
+    def checkpoint(
+        self, run_id: RunId, request_id: RequestId, ops: Sequence[Op], answer: Answer
+    ) -> None:
+        """A worker tells steps of a call that goes on."""
+        self._note("checkpoint")
+
+        def read(refusal: str | None) -> str:
+            if refusal is None:
+                self.check(check_checkpoint, self.committed, run_id, ops)
+            return refusal or "taken"
+
+        self._ask(
+            lambda: self._runtime.checkpoint(
+                run_id, request_id=request_id, job_no=None, generation=None, ops=ops
+            ),
+            answer,
+            read,
+        )
+
+    def request_ends(self, report: RequestReported) -> None:
+        """A request that the server made for a step is over."""
+        self._note("request's end")
+        self.on_loop(lambda: self._runtime.request_reported(report))
 
     def report(self, request_id: RequestId, outcome: Outcome, answer: Answer) -> None:
         """A worker's reply."""
@@ -275,8 +322,13 @@ class Server:
         self._asked[self._tickets] = coroutine, answer
         return self._tickets
 
-    def _ask(self, make: Callable[[], Coroutine[Any, Any, Any]], answer: Answer) -> None:
-        """Run what a handler of a request would await."""
+    def _ask(
+        self,
+        make: Callable[[], Coroutine[Any, Any, Any]],
+        answer: Answer,
+        read: Callable[[Any], object] = lambda _result: True,
+    ) -> None:
+        """Run what a handler of a request would await; `read` makes the answer of its result."""
         if not self.up:
             answer(None)
             return
@@ -288,8 +340,8 @@ class Server:
                 return
             try:
                 future = coroutine.send(None)
-            except StopIteration:
-                self._answered(ticket, True, None)
+            except StopIteration as end:
+                self._answered(ticket, read(end.value), None)
             except StepwellError as error:
                 self._answered(ticket, False, error)
             else:
@@ -298,7 +350,7 @@ class Server:
 
         self.on_loop(go_on)
 
-    def _answered(self, ticket: int, result: bool, error: StepwellError | None) -> None:
+    def _answered(self, ticket: int, result: object, error: StepwellError | None) -> None:
         if ticket not in self._asked:
             return  # of a process that died
         self.leaves()
@@ -344,6 +396,7 @@ class Server:
         if self.commits % 16 == 0:
             check_runs(partition, self.disk.load_runs(sorted(live)))
         check_memory(partition)
+        check_rows_followed(self.committed, partition)
         check_limits(partition)
         check_order(self.committed, partition)
         assert self.disk.count_stranded() == 0, "1: nothing is stranded"
@@ -391,6 +444,7 @@ class Server:
                 self.violated(f"15: the engine raised: {row.traceback[-300:]}")
         now_ms = self.now_ms() if self.up else None
         self.check(self._take, writes, now_ms)
+        self.check(self._world.waited.take, writes, self.now_ms())
         self._tally(writes)
 
     def _take(self, writes: Sequence[Write], now_ms: int | None) -> None:

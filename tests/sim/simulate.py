@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
 from stepwell.engine import partition, report, turn
-from stepwell.server import clock, ids, inbox, loading, turns
-from stepwell.server.dispatch import connect_call
+from stepwell.server import clock, ids, inbox, loading, lookups, turns
+from stepwell.server.dispatch import call_body
 from stepwell.server.payloads import Payloads
 from tests.sim.ending import check_ending
 from tests.sim.world import World
@@ -33,10 +33,13 @@ LIMITS: tuple[tuple[Any, str, tuple[int, ...]], ...] = (
     (inbox, "TURN_INPUTS_MAX", (2, 1_000)),
     (inbox, "TURN_EVENTS_MAX", (2, 5_000)),
     (turn, "USE_API_BYTES", (60, 2**22, 2**22)),
-    (connect_call, "REQUEST_BYTES_MAX", (800, 2**22, 2**22)),
+    (call_body, "REQUEST_BYTES_MAX", (800, 2**22, 2**22)),
+    (turns, "ERRANDS_PER_TURN", (1, 200, 200)),
+    (lookups, "WATCHES_PER_ERRAND", (1, 500, 500)),
 )
 """Bounds that only a crowd would reach: each is small in some simulations."""
 
+PER_ERRAND = ("ERRANDS_PER_TURN", "WATCHES_PER_ERRAND")
 PER_TURN = ("DUE_PER_TURN_MAX", "TURN_INPUTS_MAX", "TURN_EVENTS_MAX", "INBOX_MAX")
 CROWDED_MS = 60_000
 """With so little in a turn, a slow disk makes everything wait for long."""
@@ -102,6 +105,8 @@ def _surrounded(world: World) -> Iterator[None]:
                 value = values[-1] if world.is_kind else value
                 if value != values[-1]:
                     world.server.committed.late_ms += CROWDED_MS
+            if name in PER_ERRAND and value != values[-1]:
+                world.waited.slack_ms = CROWDED_MS
             stack.enter_context(patch.object(module, name, value))
         for module, name, instead in surroundings:
             stack.enter_context(patch.object(module, name, instead))

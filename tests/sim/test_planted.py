@@ -1,6 +1,6 @@
 """Bugs planted on purpose: the simulation notices each of them, by the invariant that should.
 
-Five are hunted here, of different kinds; `make soak SUITE=sim` hunts them all.
+Eight are hunted here, of different kinds; `make soak SUITE=sim` hunts them all.
 """
 
 from __future__ import annotations
@@ -22,6 +22,9 @@ HUNTED = (
     "a-fence-is-used-again",
     "a-slot-is-free-after-a-restart",
     "effects-leave-before-the-commit",
+    "a-wait-hears-what-came-before-it",
+    "a-parent-is-not-told",
+    "a-signal-finds-nobody",
 )
 
 
@@ -31,9 +34,9 @@ def test_a_planted_bug_fits_the_source(bug: Bug) -> None:
 
 
 def test_planted_bugs_are_many_and_different() -> None:
-    assert len(BUGS) >= 20
+    assert len(BUGS) >= 60
     assert len({bug.broken for bug in BUGS.values()}) == len(BUGS)
-    assert len({bug.invariant for bug in BUGS.values()}) >= 12
+    assert len({bug.invariant for bug in BUGS.values()}) >= 18
 
 
 @pytest.mark.timeout(120)

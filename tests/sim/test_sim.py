@@ -10,13 +10,15 @@ from collections import Counter
 import pytest
 
 from tests.sim.coverage import missing, summary
+from tests.sim.generated import NEWS
 from tests.sim.planted import ROOT
-from tests.sim.programs import Do, Nap, Program, Stumble, Together
+from tests.sim.programs import Ask, Do, Hear, Heed, Hire, Nap, Program, Stumble, Together
 from tests.sim.simulate import simulate
 from tests.sim.world import COMMIT_FAULTS
 
 SEEDS = 500
 
+_SAME = "async.data.number == event.data.number"
 STORY = (
     Program(
         nodes=(
@@ -36,6 +38,27 @@ STORY = (
         retries=2,
     ),
     Program(nodes=(Do(name="doomed"),), retries=0, raises=True),
+    Program(
+        nodes=(
+            Together(
+                branches=(
+                    (Hear(name="news", event=NEWS, condition=_SAME, ms=60_000),),
+                    (Heed(name="signal", signal="go", ms=60_000, replaces=False),),
+                    (Hire(name="hire", slug="sim-p1", ms=60_000),),
+                ),
+                race=False,
+            ),
+            Ask(name="ask", failures=1),
+            Do(name="defers", defers=True),
+            Do(name="end"),
+        ),
+        retries=1,
+        eager=3,
+        checkpoints=True,
+        cancels=True,
+        start_ms=600_000,
+        finish_ms=86_400_000,
+    ),
 )
 """One of everything, for a crash at each of its commits."""
 
@@ -47,6 +70,23 @@ def test_every_run_comes_to_its_end_whatever_happens() -> None:
         total.update(simulate(seed).count)
     print(summary(total))
     assert not missing(total), f"never happened in {SEEDS} seeds: {missing(total)}"
+
+
+def test_the_story_has_one_of_everything() -> None:
+    count = simulate(1, faults=0, disk="fast disk", programs=STORY).count
+    parts = (
+        "checkpoint taken",
+        "deferred function started",
+        "handler started",
+        "history ATTEMPT_FAILED",
+        "invoked run FAILED",
+        "started by more than ids",
+        "step INFER",
+        "step SLEEP",
+        "wait ended by a signal",
+        "wait ended by an event",
+    )
+    assert [part for part in parts if not count[part]] == []
 
 
 @pytest.mark.timeout(120)

@@ -23,6 +23,8 @@ RESEND_MS = 300
 RESEND_MS_MAX = 5_000
 """A reply that nobody acknowledged is sent again, after twice as long each time."""
 
+_DONE = frozenset({"StepRun", "Step", "StepFailed"})
+
 
 class Worker:
     """One worker by name, through all its processes and connections."""
@@ -128,6 +130,8 @@ class Worker:
             self._extend_later(process, request_id)
         outcome = self._run(call, fate)
         lasts_ms = world.lease_ms * 2 if fate == "late" else world.body_ms()
+        if world.program(call.slug).checkpoints and isinstance(outcome, Ops):
+            self._checkpoint_later(call, outcome, lasts_ms)
         world.later(
             lasts_ms,
             f"{world.short(request_id)} done",
@@ -161,6 +165,35 @@ class Worker:
             for each in outcome.ops:
                 world.count[f"op {each.op}"] += 1
         return outcome
+
+    def _checkpoint_later(self, call: SentCall, outcome: Ops, lasts_ms: int) -> None:
+        """Tell the steps that are done, one after the other, while the call goes on."""
+        world, process = self._world, self._process
+        done = [each for each in outcome.ops if each.op in _DONE]
+
+        def tell(count: int) -> None:
+            peer = self._connection
+            if self._process != process or call.request_id not in self._running or peer is None:
+                return
+
+            def answered(said: str | None) -> None:
+                if said is None:
+                    return
+                world.count[f"checkpoint {said}"] += 1
+                world.network.send("from the server", peer, "checkpoint's answer", lambda: None)
+
+            world.network.send(
+                "to the server",
+                peer,
+                "checkpoint",
+                lambda: world.server.checkpoint(
+                    call.run_id, call.request_id, done[:count], answered
+                ),
+            )
+
+        for count in range(1, len(done) + 1):
+            after_ms = lasts_ms * count // (len(done) + 1)
+            world.later(after_ms, "checkpoint", lambda count=count: tell(count))  # type: ignore[misc]
 
     def _fetched(self, call: SentCall) -> dict[str, Any]:
         """The finished steps of a call that came without them, as the API gives them."""

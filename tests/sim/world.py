@@ -17,9 +17,12 @@ from stepwell.engine.turn import EngineConfig
 from stepwell.wire.events import EventSeed, parse_events
 from stepwell.wire.functions import parse_register
 from stepwell.wire.ids import ulid_text
+from tests.sim.generated import CANCEL, NEWS, STOP, generate
 from tests.sim.network import MESSAGE_FATES, Network
-from tests.sim.programs import HANDLER_SLUG_END, Do, Program, generate
+from tests.sim.outside import Outside
+from tests.sim.programs import DEFERRED_SLUG, HANDLER_SLUG_END, Do, Program
 from tests.sim.server import Server
+from tests.sim.waited import Waited
 from tests.sim.worker import Worker
 from tests.unit.engine.scenario import START_MS, function_config
 
@@ -35,6 +38,9 @@ EVENTS_MAX = 150_000
 
 HOUSEKEEPING_MS = 30_000
 """So long after the clock was set the server notices what is due."""
+
+DOWN_MS = 1_000
+"""So long after it died the server is started again, at most."""
 
 AFTERMATH_MS = 10_000
 """When all is over the server still has this time to tidy up."""
@@ -63,6 +69,17 @@ COMMIT_FAULTS = (
 )
 ACCIDENTS = ("killed", "clock set forward", "clock set back", "synced again")
 KIND_ACCIDENTS = ACCIDENTS[1:]
+REQUEST_FATES = ("request lost", "request late")
+CRONS = (
+    ({"cron": "*/5 * * * *"},),
+    ({"cron": "*/5 * * * *"}, {"cron": "*/10 * * * *"}),
+    ({"cron": "*/5 * * * *", "jitter": "30s"}, {"cron": "0-59/5 * * * *"}),
+    ({"cron": "TZ=Asia/Tokyo 0 * * * *", "jitter": "5m"}, {"cron": "0 9-17 * * *"}),
+)
+"""Schedules that a function may have."""
+
+TICK_SLUG = "sim-tick"
+END_SLUG = "sim-end"
 DISKS = {
     "fast disk": (0, 0, 0, 1),
     "slow disk": (3, 5, 8, 40, 400),
@@ -71,7 +88,7 @@ DISKS = {
 """How many milliseconds a commit takes, each as likely."""
 
 HANDLER = Program(nodes=(Do(name="tell"),), retries=0)
-"""What runs when a function has failed."""
+"""What runs when a function has failed, was deferred, or when its time has come."""
 
 
 class Planned:
@@ -141,9 +158,13 @@ class World:
         """Runs whose function raised without a reason of its own."""
         self.bodies: dict[RunId, Counter[str]] = {}
         """How often the body of each step ran."""
+        count = self._random.randint(1, 5)
         self.programs = programs or tuple(
-            generate(self._random, number) for number in range(self._random.randint(1, 5))
+            generate(self._random, number, count) for number in range(count)
         )
+        self.synced_ms = 0
+        self.down_ms = 0
+        """For how long there was no server, at most."""
         self.lease_ms = 2_000
         choose = self._random.choice
         self.config = EngineConfig(
@@ -158,11 +179,14 @@ class World:
         self._tells_a_story = programs is not None
         if self._tells_a_story:
             self.config = EngineConfig(lease_ms=self.lease_ms, reconnect_grace_ms=500)
+        self.crons = choose((*CRONS, (), ())) if programs is None else ()
         chosen_disk = choose(list(DISKS))
         self.disk = chosen_disk if disk is None else disk
         self.functions = frozenset((APP, name) for name in self._function_names())
         self.network = Network(self)
         self.server = Server(self, self.config)
+        self.waited = Waited(self)
+        self.outside = Outside(self, self._random)
         self.workers = [
             Worker(self, f"w{number}", limit=choose((None, 1, 2, 5)))
             for number in range(self._random.randint(1, 3))
@@ -178,8 +202,9 @@ class World:
         self._start()
         for worker in self.workers:
             self.later(self.soon_ms(2_000), f"{worker.name} starts", worker.connect)
-        for number, programs in enumerate(self._requests()):
-            self._send_later(number, programs)
+        for number, named in enumerate(self._requests()):
+            self._send_later(number, named)
+        self.outside.start(tells_a_story=self._tells_a_story)
         accidents = KIND_ACCIDENTS if self.is_kind else ACCIDENTS
         if self.crash_given is None and self.faults_given is None:
             for _ in range(self._random.randint(0, 3)):
@@ -271,6 +296,13 @@ class World:
         self.count[fate] += 1
         return fate
 
+    def request_fate(self) -> str | None:
+        """What befalls a request that the server makes."""
+        fate = self._fault(REQUEST_FATES, 0.2)
+        if fate is not None:
+            self.count[fate] += 1
+        return fate
+
     def message_fate(self) -> str | None:
         """What befalls a message."""
         return self._fault(MESSAGE_FATES, 0.03)
@@ -320,11 +352,12 @@ class World:
         """The server's process dies and is started again."""
         self.log(f"  {how}")
         self.count[how] += 1
+        self.down_ms += DOWN_MS
         self.count["crash during a commit"] += self.server.disk.at_work
         self.server.crash()
         for worker in self.workers:
             worker.server_crashed()
-        self.later(self.soon_ms(1_000), "server starts", self.server.start)
+        self.later(self.soon_ms(DOWN_MS), "server starts", self.server.start)
 
     def may_lose_power(self) -> None:
         """A commit failed in its last act: the process may die before the next one."""
@@ -370,9 +403,15 @@ class World:
 
     def program(self, slug: str) -> Program:
         """The program of a function."""
-        if slug.endswith(HANDLER_SLUG_END):
+        if slug.endswith(HANDLER_SLUG_END) or slug in (TICK_SLUG, END_SLUG, DEFERRED_SLUG):
             return HANDLER
         return self.programs[int(slug.removeprefix(f"{APP}-p"))]
+
+    def program_of(self, run_id: RunId) -> Program:
+        """The program of a stored run."""
+        run = self.server.reader.run(run_id)
+        assert run is not None, "a run is stored"
+        return self.program(self.waited.by_no(run.function_no).slug)
 
     @staticmethod
     def short(request_id: bytes) -> str:
@@ -385,7 +424,7 @@ class World:
             f"{APP}-{name}"
             for number in range(len(self.programs))
             for name in (f"p{number}", f"p{number}{HANDLER_SLUG_END}")
-        ]
+        ] + [TICK_SLUG, END_SLUG, DEFERRED_SLUG]
 
     def _start(self) -> None:
         """Without faults: before anything else the functions are there."""
@@ -396,6 +435,7 @@ class World:
         self._sync(version="1", answer=answers.append)
         while not answers:
             self._next()
+        self.synced_ms = self.server.now_ms()
         self._faults_left, self._crash_at = faults_left, crash_at
 
     def _sync(self, *, version: str, answer: Callable[[bool | None], None]) -> None:
@@ -405,11 +445,29 @@ class World:
             expression = f"event.data.function_id == '{APP}-p{number}'"
             of_failure = [{"event": "inngest/function.failed", "expression": expression}]
             functions += (
-                function_config(APP, f"p{number}", retries=program.retries, triggers=of_run),
+                function_config(
+                    APP,
+                    f"p{number}",
+                    retries=program.retries,
+                    triggers=of_run,
+                    cancel=[CANCEL] if program.cancels else [],
+                    timeouts={"start": _text(program.start_ms), "finish": _text(program.finish_ms)},
+                ),
                 function_config(
                     APP, f"p{number}{HANDLER_SLUG_END}", retries=0, triggers=of_failure
                 ),
             )
+        deferred = f"event.data._inngest.fn_slug == '{DEFERRED_SLUG}'"
+        of_end = f"event.data.function_id == '{APP}-p0' && event.data.event.data.number >= 0"
+        others = {
+            DEFERRED_SLUG: [{"event": "inngest/deferred.schedule", "expression": deferred}],
+            END_SLUG: [{"event": "inngest/function.finished", "expression": of_end}],
+            TICK_SLUG: list(self.crons),
+        }
+        functions += (
+            function_config(APP, slug.removeprefix(f"{APP}-"), retries=0, triggers=triggers)
+            for slug, triggers in others.items()
+        )
         body = {
             "appName": APP,
             "url": "ws://connect",
@@ -418,22 +476,34 @@ class World:
         }
         self.server.register(parse_register(json.dumps(body).encode()), answer)
 
-    def _requests(self) -> list[list[int]]:
-        """Which programs each producer starts."""
+    def _requests(self) -> list[list[tuple[str, int]]]:
+        """Which events each producer sends: names, and the run's number that each is about."""
+        programs = [f"sim/p{number}" for number in range(len(self.programs))]
         if self._tells_a_story:
-            return [list(range(len(self.programs)))]
-        producers = self._random.choice((2, 4, 8, 8, 30))
-        return [
-            [self._random.randrange(len(self.programs)) for _ in range(self._random.randint(1, 4))]
-            for _ in range(self._random.randint(1, producers))
+            return [[(name, 0) for name in programs], [(NEWS, 0)]]
+        choose = self._random
+        producers = choose.randint(1, choose.choice((2, 4, 8, 8, 30)))
+        requests = [
+            [(choose.choice(programs), number) for _ in range(choose.randint(1, 4))]
+            for number in range(producers)
         ]
+        requests += [
+            [
+                (choose.choice((NEWS, NEWS, STOP)), choose.randrange(producers))
+                for _ in range(choose.choice((1, 2, 3, 8)))
+            ]
+            for _ in range(choose.randint(0, 2 * producers))
+        ]
+        return requests
 
-    def _send_later(self, number: int, programs: list[int]) -> None:
+    def _send_later(self, number: int, named: list[tuple[str, int]]) -> None:
         """A producer sends a few events at some time, again until it is answered."""
         events: list[dict[str, Any]] = []
-        for place, program in enumerate(programs):
-            name = f"sim/p{program}"
-            event: dict[str, Any] = {"name": name, "data": {"number": number}}
+        starts = any(name.startswith("sim/p") for name, _about in named)
+        for place, (name, about) in enumerate(named):
+            event: dict[str, Any] = {"name": name, "data": {"number": about}}
+            if not starts:
+                event["data"]["level"] = self._random.randrange(4)
             if self.chance(0.3):
                 event["id"] = f"order {self._random.randint(1, 3)}"
             events.append(event)
@@ -472,7 +542,12 @@ class World:
                     send()
                 self.later(1_000, f"{peer} waits for its answer", send_until_answered)
 
-        self.later(self.soon_ms(5_000), f"{peer} sends", send_until_answered)
+        within_ms = 5_000 if starts else 15_000
+        self.later(self.soon_ms(within_ms), f"{peer} sends", send_until_answered)
         if self.chance(0.2):
             # It did not hear the answer.
-            self.later(6_000 + self.soon_ms(3_000), f"{peer} repeats", send)
+            self.later(within_ms + 1_000 + self.soon_ms(3_000), f"{peer} repeats", send)
+
+
+def _text(ms: int | None) -> str | None:
+    return None if ms is None else f"{ms}ms"

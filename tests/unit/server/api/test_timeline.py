@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 from stepwell.engine.rows import HistoryKind, RunStatus, StepKind
+from stepwell.server.api.step_details import EventWait, Invocation, SignalWait
 from stepwell.server.api.timeline import build_tree
 from stepwell.store.memory import MemoryStore
 from tests.unit.server.api.rows import (
@@ -110,6 +113,116 @@ def test_a_sleep_waits_and_then_is_over_without_output() -> None:
     (over, _last) = tree(running(), began, slept, ended()).children
     assert (over.status, over.step_op, over.output) == ("COMPLETED", "SLEEP", None)
     assert over.sleep_until_ms == due_ms
+
+
+WAIT = b'{"event":"shop/paid","if":"async.data.n == 1","until":"2026-09-21T14:14:20.000Z"}'
+SIGNAL = b'{"signal":"go","until":"2026-09-21T14:14:20.000Z"}'
+INVOKE = b'{"event":"E","function":"shop-pay","run":"R","until":"2026-09-21T14:14:20.000Z"}'
+UNTIL_MS = T0_MS + 60_000
+STEP = f"{0:040x}"
+
+
+def began(kind: HistoryKind, payload: bytes, seq: int = 0) -> Write:
+    return history(seq, kind, step_id=STEP, name="await", payload=payload)
+
+
+def test_a_wait_for_an_event_has_what_it_found() -> None:  # server 9.2
+    row = began(HistoryKind.WAIT_STARTED, WAIT)
+    (waiting,) = tree(running(), row).children
+    assert (waiting.name, waiting.status, waiting.step_op) == ("await", "WAITING", "WAIT_FOR_EVENT")
+    assert waiting.detail == EventWait(
+        event="shop/paid", condition="async.data.n == 1", until_ms=UNTIL_MS, timed_out=None
+    )
+    assert (waiting.ended_at_ms, waiting.output) == (None, None)
+    found = step(0, name="await", kind=StepKind.EVENT, data=b'{"name":"shop/paid"}')
+    (over, _last) = tree(running(), row, found, ended()).children
+    assert (over.status, over.output) == ("COMPLETED", b'{"name":"shop/paid"}')
+    assert isinstance(over.detail, EventWait)
+    assert over.detail.timed_out is False
+    nothing = step(0, name="await", kind=StepKind.EVENT, data=b"null")
+    (over, _last) = tree(running(), row, nothing, ended()).children
+    assert (over.status, over.output, over.children) == ("COMPLETED", None, ())
+    assert isinstance(over.detail, EventWait)
+    assert over.detail.timed_out is True
+
+
+@pytest.mark.parametrize(
+    ("kind", "data", "output", "timed_out"),
+    [
+        (StepKind.SIGNAL, b'{"signal":"go"}', b'{"signal":"go"}', False),
+        (StepKind.SIGNAL_TIMEOUT, b"null", None, True),
+    ],
+)
+def test_a_wait_for_a_signal_is_over_with_it_or_without(
+    kind: StepKind, data: bytes, output: bytes | None, timed_out: bool
+) -> None:
+    row = began(HistoryKind.SIGNAL_WAIT_STARTED, SIGNAL)
+    (waiting,) = tree(running(), row).children
+    assert (waiting.status, waiting.step_op) == ("WAITING", "WAIT_FOR_SIGNAL")
+    (over, _last) = tree(running(), row, step(0, kind=kind, data=data), ended()).children
+    assert (over.status, over.output) == ("COMPLETED", output)
+    assert over.detail == SignalWait(signal="go", until_ms=UNTIL_MS, timed_out=timed_out)
+
+
+@pytest.mark.parametrize(
+    ("kind", "data", "status", "timed_out"),
+    [
+        (StepKind.INVOKE, b"7", "COMPLETED", False),
+        (StepKind.FAILED, ERROR, "FAILED", False),
+        (StepKind.FAILED, b'"no object"', "FAILED", False),
+        (StepKind.FAILED, b'{"name":"InngestInvokeTimeoutError"}', "FAILED", True),
+    ],
+)
+def test_an_invoked_function_is_told_of(
+    kind: StepKind, data: bytes, status: str, timed_out: bool
+) -> None:
+    row = began(HistoryKind.INVOKE_STARTED, INVOKE)
+    (waiting,) = tree(running(), row).children
+    assert (waiting.status, waiting.step_op) == ("WAITING", "INVOKE")
+    (over, _last) = tree(running(), row, step(0, kind=kind, data=data), ended()).children
+    assert (over.status, over.output, over.children) == (status, data, ())
+    assert over.detail == Invocation(
+        function="shop-pay", event_id="E", run_id="R", until_ms=UNTIL_MS, timed_out=timed_out
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "op"), [(HistoryKind.FETCH_STARTED, "RUN"), (HistoryKind.INFER_STARTED, "AI_GATEWAY")]
+)
+def test_a_request_of_the_servers_runs_until_it_is_answered(kind: HistoryKind, op: str) -> None:
+    (asked,) = tree(running(), began(kind, b'{"url":"http://x"}')).children
+    assert (asked.name, asked.status, asked.step_op) == ("await", "RUNNING", op)
+    assert asked.started_at_ms == T0_MS + 150
+
+
+def test_failed_attempts_before_a_wait_are_its_attempts() -> None:
+    failed = history(0, HistoryKind.ATTEMPT_FAILED, step_id="step", payload=ERROR)
+    row = began(HistoryKind.WAIT_STARTED, WAIT, seq=1)
+    (waiting,) = tree(running(), failed, row).children
+    assert shape(waiting) == [("Attempt 0", "FAILED"), ("Attempt 1", "WAITING")]
+    found = step(0, kind=StepKind.EVENT, data=b"{}")
+    (over, last) = tree(running(), failed, row, found, ended()).children
+    assert shape(over) == [("Attempt 0", "FAILED"), ("Attempt 1", "COMPLETED")]
+    assert (last.name, last.children) == ("Finalization", ())
+
+
+def test_failed_attempts_after_a_wait_are_the_functions() -> None:
+    row = began(HistoryKind.WAIT_STARTED, WAIT)
+    found = step(0, kind=StepKind.EVENT, data=b"{}")
+    failed = history(1, HistoryKind.ATTEMPT_FAILED, step_id="step", payload=ERROR)
+    (over, last) = tree(running(), row, found, failed, ended()).children
+    assert over.children == ()
+    assert shape(last) == [("Attempt 0", "FAILED"), ("Attempt 1", "COMPLETED")]
+
+
+def test_what_is_no_step_is_not_among_the_steps() -> None:
+    deferred = history(
+        0, HistoryKind.DEFERRED, step_id=STEP, name="later", payload=b'{"fn_slug":"f","input":{}}'
+    )
+    withdrawn = history(1, HistoryKind.DEFER_WITHDRAWN, step_id=STEP)
+    told = history(2, HistoryKind.CANCELLED, step_id="step", payload=b'{"reason":"a request"}')
+    root = tree(running(), deferred, withdrawn, told, ended(status=RunStatus.CANCELLED, output=b""))
+    assert (root.status, root.children) == ("CANCELLED", ())
 
 
 def test_what_a_finished_run_left_undone_is_cancelled() -> None:

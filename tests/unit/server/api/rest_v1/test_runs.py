@@ -60,3 +60,10 @@ async def test_an_unknown_run_is_a_404_and_no_run_a_400() -> None:  # server 43
         assert (unknown.status, unknown.json["error"]) == (404, "Run not found")
         invalid = await api.get("/v1/runs/nope")
         assert (invalid.status, invalid.json["error"]) == (400, "Invalid run ID: nope")
+
+
+@on_loop
+async def test_a_wrong_method_is_told_all_that_are_right() -> None:
+    async with open_api() as api:
+        answer = await api.request("PUT", f"/v1/runs/{text(run_id(1))}")
+        assert (answer.status, answer.headers["allow"]) == (405, "DELETE, GET, HEAD")
