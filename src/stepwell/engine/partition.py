@@ -64,7 +64,7 @@ from stepwell.engine.waiting import Waiting, waiting_for
 from stepwell.engine.waits import cancel_run, event_matched, signal_arrived, time_out
 from stepwell.engine.watches import Watches
 from stepwell.engine.workers import Workers
-from stepwell.wire.ids import app_uuid
+from stepwell.wire.ids import app_uuid, ulid_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -75,7 +75,7 @@ if TYPE_CHECKING:
     from stepwell.engine.state import Timed
     from stepwell.engine.watches import Place as WatchPlace
     from stepwell.wire.events import NewEvent
-    from stepwell.wire.ids import IdSource, RequestId, RunId
+    from stepwell.wire.ids import EventId, IdSource, RequestId, RunId
 
 GIVE_OUT_MAX = 200
 DUE_PER_TURN_MAX = 1_000
@@ -296,12 +296,12 @@ class Partition:
             (entry.no, event.external_id)
             for event in events
             if event.external_id is not None
-            for entry in self.catalog.started_by(event.name, _decoder(event), now_ms)
+            for entry in self.catalog.started_by(event.name, _decoder(event, None, now_ms), now_ms)
         ]
 
     def starts(self, event: NewEvent, now_ms: int) -> int:
         """How many runs an event would start, unless its id was seen."""
-        return len(self.catalog.started_by(event.name, _decoder(event), now_ms))
+        return len(self.catalog.started_by(event.name, _decoder(event, None, now_ms), now_ms))
 
     # --- one input ---
 
@@ -394,7 +394,7 @@ class Partition:
                     v=event.v,
                     meta=event.meta,
                 ),
-                event=_decoder(event),
+                event=_decoder(event, arrived.event_id, turn.now_ms),
                 dedup_key=event.external_id,
                 started=lambda no, key: (no, key) in item.started,
             )
@@ -523,14 +523,27 @@ class Partition:
                     del self.runs[run.run_id]
 
 
-def _decoder(event: NewEvent) -> Callable[[], Mapping[str, Any]]:
-    """Gives the event as conditions see it."""
+def _decoder(
+    event: NewEvent, event_id: EventId | None, now_ms: int
+) -> Callable[[], Mapping[str, Any]]:
+    """Gives the event as conditions see it: what its producer left out as the server fills it in.
+
+    Without an `event_id` the event has its producer's id, or none yet.
+    """
 
     def decoded() -> Mapping[str, Any]:
-        fields: dict[str, Any] = {"name": event.name, "data": msgspec.json.decode(event.data)}
-        fields["user"] = msgspec.json.decode(event.user or b"{}")
-        more = {"id": event.external_id, "ts": event.ts_ms, "v": event.v}
-        fields |= {key: value for key, value in more.items() if value is not None}
+        fields: dict[str, Any] = {
+            "name": event.name,
+            "data": msgspec.json.decode(event.data),
+            "user": msgspec.json.decode(event.user or b"{}"),
+            "ts": now_ms if event.ts_ms is None else event.ts_ms,
+        }
+        if event.external_id is not None:
+            fields["id"] = event.external_id
+        elif event_id is not None:
+            fields["id"] = ulid_text(event_id)
+        if event.v is not None:
+            fields["v"] = event.v
         if event.meta is not None:
             fields["meta"] = msgspec.json.decode(event.meta)
         return fields

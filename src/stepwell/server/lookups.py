@@ -44,6 +44,9 @@ ERRANDS_PER_TURN = 200
 WATCHES_PER_ERRAND = 500
 """An event may concern any number of runs: they are looked at so many a turn."""
 
+WATCHES_PER_TURN = 1_000
+"""Then the other errands wait for the next turn."""
+
 _NEWEST = b"\xff" * 16
 _WAITS = frozenset({names.WAIT_FOR_EVENT, names.WAIT_FOR_SIGNAL})
 
@@ -85,11 +88,15 @@ class Lookups:
     def errands(self, partition: Partition, count: int, now_ms: int) -> list[Input]:
         """The next errands, as inputs. Raises like `inputs`."""
         inputs: list[Input] = []
+        looked_at = 0
         for errand_id, errand in partition.errands.first(count):
+            if looked_at >= WATCHES_PER_TURN:
+                break
             match errand:
                 case MatchEvent():
                     matched = self._match(partition, errand_id, errand, now_ms)
                     inputs.append(matched)
+                    looked_at += len(matched.found)
                     if matched.more:
                         break  # What a later event may end, this one may end first.
                 case TellParent():

@@ -283,3 +283,23 @@ def test_a_run_that_changed_often_in_a_turn_is_written_once() -> None:
     rows = [row for row in s.last.writes if isinstance(row, PutLive)]
     assert len(rows) == len({row.run_id for row in rows}) == 2
     assert len(s.rows(PutStep)) == 2
+
+
+@pytest.mark.parametrize(
+    ("expression", "starts"),
+    [
+        ("event.ts > 1000", True),
+        ("event.ts > 1760000000000.0 + 5000.0", False),
+        ("size(event.id) == 26", True),
+        ("event.v == null", True),
+        ("event.user == {}", True),
+    ],
+)
+def test_a_condition_sees_what_the_server_fills_in(expression: str, starts: bool) -> None:
+    s = Scenario()
+    trigger = {"event": "order/paid", "expression": expression}
+    s.sync({"id": "shop-ship", "triggers": [trigger]})
+
+    s.send("order/paid")
+
+    assert len(s.reader.runs(limit=2)) == starts
