@@ -146,6 +146,8 @@ class Execution:
         """How often a step has made user code leave some block, by `Interrupt` or `StepError`."""
         self.latest = -1
         """In a race: the place in the stack of the last step that the present branch recalled."""
+        self.trailed = False
+        """Whether a race has steps that it does not wait for, or may not in the end."""
         self.watches = self.target is None
         """Whether steps that nobody awaits are looked for. A run ends by a call that is for no
         step in particular, and that one passes all that others have passed but bodies of steps."""
@@ -511,7 +513,11 @@ class Execution:
         self.close()
         if self._fatal is not None:
             return self._fail(self._fatal, no_retry=True)
-        return self._told(self._ops) if self._ops else None
+        if not self._ops:
+            return None
+        # The server calls again when all steps are over, but for those that say that they race.
+        # What a race leaves behind must hold up nothing, so all that is reported says so.
+        return self._told(list(map(_in_race, self._ops)) if self.trailed else self._ops)
 
     def _told(self, ops: list[Op]) -> Outcome:
         """The outcome for operations, and those that ride along."""
@@ -592,6 +598,13 @@ def _op(
         error=error,
         userland=Userland(id=name.id, index=name.index or None),
     )
+
+
+_OVER: Final = frozenset({op_names.STEP_RUN, op_names.STEP_ERROR, op_names.STEP_FAILED})
+
+
+def _in_race(op: Op) -> Op:
+    return op if op.op in _OVER else msgspec.structs.replace(op, opts=_with_race(op.opts))
 
 
 def _with_race(opts: msgspec.Raw | None) -> msgspec.Raw:

@@ -352,6 +352,8 @@ def _finish(
 ) -> T:
     """The result of a race; else leave the function."""
     winner = _winner(branches)
+    if any(branch.interrupted for branch in branches):
+        execution.trailed = True
     if execution.closed or winner is None:
         if mark is not None:
             execution.close()

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from stepwell.sending import Pause
 
-_NOBODY_WAITS = 404
+_NOBODY_WAITS = "no signal found"
 
 
 async def post_signal(
@@ -66,8 +66,8 @@ async def post_signal(
             reason = no_answer_reason(error)
             failure = SendEventsError(f"the API at {base_url} could not be reached: {reason}")
         else:
-            if status == _NOBODY_WAITS:
-                return False
+            if status == 404 and _NOBODY_WAITS in text.lower():
+                return False  # another 404 comes from something that knows of no signals
             if 200 <= status < 300:
                 return True
             if status in (401, 403) and len(left) > 1:

@@ -226,6 +226,32 @@ class Step:
             output_type,
         )
 
+    @overload
+    def invoke_by_id(
+        self,
+        step_id: str,
+        *,
+        function_id: str,
+        app_id: str | None = None,
+        data: object = None,
+        user: Mapping[str, Any] | None = None,
+        v: str | None = None,
+        timeout: int | timedelta | None = None,
+        output_type: None = None,
+    ) -> Pending[Any]: ...
+    @overload
+    def invoke_by_id(
+        self,
+        step_id: str,
+        *,
+        function_id: str,
+        app_id: str | None = None,
+        data: object = None,
+        user: Mapping[str, Any] | None = None,
+        v: str | None = None,
+        timeout: int | timedelta | None = None,
+        output_type: type[U],
+    ) -> Pending[U]: ...
     def invoke_by_id(
         self,
         step_id: str,

@@ -187,6 +187,32 @@ class StepSync:
             output_type,
         )
 
+    @overload
+    def invoke_by_id(
+        self,
+        step_id: str,
+        *,
+        function_id: str,
+        app_id: str | None = None,
+        data: object = None,
+        user: Mapping[str, Any] | None = None,
+        v: str | None = None,
+        timeout: int | timedelta | None = None,
+        output_type: None = None,
+    ) -> Any: ...
+    @overload
+    def invoke_by_id(
+        self,
+        step_id: str,
+        *,
+        function_id: str,
+        app_id: str | None = None,
+        data: object = None,
+        user: Mapping[str, Any] | None = None,
+        v: str | None = None,
+        timeout: int | timedelta | None = None,
+        output_type: type[U],
+    ) -> U: ...
     def invoke_by_id(
         self,
         step_id: str,

@@ -86,7 +86,7 @@ def execution(
 
 
 def call_async(
-    handler: Callable[[Context], Awaitable[Any]],
+    handler: Callable[[Context[Any]], Awaitable[Any]],
     steps: Mapping[str, Any] | None = None,
     *,
     sent: Sent | None = None,
@@ -112,7 +112,7 @@ def call_async(
 
 
 def call_sync(
-    handler: Callable[[ContextSync], Any],
+    handler: Callable[[ContextSync[Any]], Any],
     steps: Mapping[str, Any] | None = None,
     *,
     sent: Sent | None = None,
@@ -130,6 +130,35 @@ def call_sync(
         group=GroupSync(state),
     )
     return run_sync(state, handler, ctx)
+
+
+def call_both(
+    asked: Callable[[Any], Any], steps: Mapping[str, Any] | None = None, **options: Any
+) -> Outcome:
+    """What a function ends with that gives what `asked(ctx)` gives: the same in both twins."""
+
+    async def handler(ctx: Context[Any]) -> Any:
+        return await asked(ctx)
+
+    outcome = call_async(handler, steps, **options)
+    twin = call_sync(asked, steps, **options)
+    assert (twin.kind, twin.no_retry) == (outcome.kind, outcome.no_retry), twin
+    if outcome.kind == "error":
+        assert [error_of(each)["message"] for each in (outcome, twin)] == [
+            error_of(outcome)["message"]
+        ] * 2
+    else:
+        assert _without_stacks(twin) == _without_stacks(outcome)
+    return outcome
+
+
+def _without_stacks(outcome: Outcome) -> Any:
+    decoded = msgspec.json.decode(outcome.body)
+    if outcome.kind == "ops":
+        for op in decoded:
+            if op["error"] is not None:
+                del op["error"]["stack"]
+    return decoded
 
 
 def ops_of(outcome: Outcome) -> list[dict[str, Any]]:

@@ -18,7 +18,12 @@ class Post(msgspec.Struct, frozen=True):
 
     path: str
     headers: dict[str, str]
-    events: list[dict[str, Any]]
+    body: Any
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        assert isinstance(self.body, list)
+        return self.body
 
     @property
     def seed(self) -> str:
@@ -31,7 +36,8 @@ class EventServer:
     An answer is (status, body, headers), or None to end the connection without one.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, path: str = "/e/{key}") -> None:
+        self._path = path
         self.posts: list[Post] = []
         self.came = threading.Event()
         self.answers: list[tuple[int, Any, dict[str, str]] | None] = []
@@ -54,7 +60,7 @@ class EventServer:
 
     async def _start(self) -> None:
         app = web.Application(client_max_size=2**24)
-        app.router.add_post("/e/{key}", self._post)
+        app.router.add_post(self._path, self._post)
         runner = web.AppRunner(app, shutdown_timeout=0.1)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -62,19 +68,19 @@ class EventServer:
         self._stop = runner.cleanup
 
     async def _post(self, request: web.Request) -> web.StreamResponse:
-        events = msgspec.json.decode(await request.read())
-        self.posts.append(Post(request.raw_path, dict(request.headers), events))
+        body = msgspec.json.decode(await request.read())
+        self.posts.append(Post(request.raw_path, dict(request.headers), body))
         self.came.set()
         number = len(self.posts)
         if not self.answers:
-            ids = [f"id-{number}-{place}" for place in range(len(events))]
+            ids = [f"id-{number}-{place}" for place in range(len(body))]
             return web.json_response({"ids": ids, "status": 200})
         answer = self.answers.pop(0)
         if answer is None:
             assert request.transport is not None
             request.transport.abort()
             return web.Response()
-        status, body, headers = answer
-        if isinstance(body, str):
-            return web.Response(status=status, text=body, headers=headers)
-        return web.json_response(body, status=status, headers=headers)
+        status, said, headers = answer
+        if isinstance(said, str):
+            return web.Response(status=status, text=said, headers=headers)
+        return web.json_response(said, status=status, headers=headers)

@@ -16,7 +16,7 @@ from stepwell.engine.watches import place_of
 from stepwell.expressions import ExpressionError, Policy, compile_expression
 from stepwell.wire.durations import sleep_until_ms
 from stepwell.wire.ids import UNTARGETED_STEP, EventId, RunId
-from stepwell.wire.lifecycle import FAILED_EVENT, FINISHED_EVENT
+from stepwell.wire.lifecycle import CANCELLED_EVENT, FAILED_EVENT, FINISHED_EVENT
 from stepwell.wire.outcomes import made_error
 
 if TYPE_CHECKING:
@@ -31,7 +31,8 @@ DEDUP_MS = 24 * 3_600_000
 
 YEAR_MS = 366 * 86_400_000
 
-_QUIET_TRIGGERS = frozenset({FINISHED_EVENT, FAILED_EVENT})
+_QUIET_TRIGGERS = frozenset({FINISHED_EVENT, FAILED_EVENT, CANCELLED_EVENT})
+"""Runs that these start make no lifecycle events: each would hold what started it, twice over."""
 
 
 def receive_event(

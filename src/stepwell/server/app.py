@@ -162,6 +162,7 @@ class Server:
             ),
             mint_session_token=gateway.mint_session_token,
             drained=lambda: self._draining,
+            sync_app=self._sync_app,
         )
         self._gateway = gateway
         self._http = _Http(
@@ -188,6 +189,9 @@ class Server:
                 own_ports=(api_port, gateway_port),
             )
         )
+
+    async def _sync_app(self, url: str) -> bool:
+        return self._served is not None and await self._served.sync(url)
 
     async def _listen(self, gateway: Gateway) -> int:
         """The asked port or, when none was asked for, the next free one."""

@@ -16,7 +16,7 @@ import traceback
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
 from stepwell.engine.effects import Dispatch
-from stepwell.engine.inputs import RunPoisoned, WorkerAttached
+from stepwell.engine.inputs import CallReported, RunPoisoned, WorkerAttached
 from stepwell.engine.partition import Partition
 from stepwell.engine.rows import DeleteErrand, PutQuarantine
 from stepwell.errors import LimitExceeded, StepwellError, StoreError
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from stepwell.engine.catalog import FunctionEntry
     from stepwell.engine.effects import Transition
+    from stepwell.engine.errands import Errand
     from stepwell.engine.inputs import Input
     from stepwell.engine.turn import EngineConfig
     from stepwell.store.committer import Committer
@@ -214,8 +215,8 @@ class Turns:
             self._failed(items, error)
             return
         except Exception:
-            _log.exception("cannot prepare a turn")
-            self._failed(items, StoreError("the server failed", code="internal_error"))
+            _log.exception("cannot prepare a turn; going on one input at a time")
+            self._isolate(items, now_ms)
             return
         try:
             transition = self.partition.step(inputs, now_ms)
@@ -352,8 +353,7 @@ class Turns:
         try:
             self._build()
             while todo:
-                inputs = self._lookups.inputs(self.partition, todo[:1], now_ms)
-                self._step_alone(inputs, now_ms)
+                self._do_alone(todo[0], now_ms)
                 del todo[0]
             while self.partition.errands:
                 self._do_errand_alone(now_ms)
@@ -368,11 +368,34 @@ class Turns:
             return
         self._schedule()
 
+    def _do_alone(self, item: Item, now_ms: int) -> None:
+        """Look up what one input needs, and decide on it; one that cannot be is refused."""
+        try:
+            inputs = self._lookups.inputs(self.partition, [item], now_ms)
+        except StoreError:
+            raise
+        except Exception:
+            _log.exception("cannot look up what an input needs")
+            if isinstance(item, CallReported):
+                run = self.partition.run_of(item.request_id)
+                self.partition.at_work = None if run is None else run.run_id
+            self._quarantine([item], now_ms)
+            return
+        self._step_alone(inputs, now_ms)
+
     def _do_errand_alone(self, now_ms: int) -> None:
         """Do the next errand; one that cannot be done is given up."""
-        ((errand_id, _errand),) = self.partition.errands.first(1)
-        inputs = self._lookups.errands(self.partition, 1, now_ms)
-        if not self._step_alone(inputs, now_ms):
+        ((errand_id, errand),) = self.partition.errands.first(1)
+        try:
+            inputs = self._lookups.errands(self.partition, 1, now_ms)
+            done = self._step_alone(inputs, now_ms)
+        except StoreError:
+            raise
+        except Exception:
+            _log.exception("cannot look up what an errand needs")
+            self._quarantine([errand], now_ms)
+            done = False
+        if not done:
             self._store.commit([DeleteErrand(errand_id=errand_id)])
             self._build()
 
@@ -391,7 +414,7 @@ class Turns:
         self._deliveries.carry_out(transition)
         return True
 
-    def _quarantine(self, batch: list[Input], now_ms: int) -> None:
+    def _quarantine(self, batch: Sequence[Item | Errand], now_ms: int) -> None:
         """Refuse an input that the engine cannot process, and fail its run."""
         run_id: RunId | None = self.partition.at_work
         row = PutQuarantine(

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from stepwell.engine.deferring import DEFERRAL, add_defer, withdraw_defer
+from stepwell.errors import WireError
+from stepwell.wire.json import decode
 
 if TYPE_CHECKING:
     from stepwell.engine.report import Report
@@ -36,7 +38,8 @@ def add(turn: Turn, run: Run, op: Op) -> None:
     """Remember it; one that cannot be read is left out, and the run goes on."""
     try:
         deferral = DEFERRAL.decode(op.opts)
-    except msgspec.DecodeError:
+        decode(bytes(op.opts))  # the input becomes an event, which conditions must read
+    except (msgspec.DecodeError, WireError):
         return
     add_defer(turn, run, step_id=op.id, name=op.label, deferral=deferral)
 

@@ -9,6 +9,10 @@ import msgspec
 from stepwell.engine.invoking import Payload, fail_invoke, start_invoke
 from stepwell.engine.ops.times import YEAR, read_until
 from stepwell.engine.waits import is_known
+from stepwell.errors import WireError
+from stepwell.wire.json import decode
+from stepwell.wire.quoting import shortened
+from stepwell.wire.ops import LABEL_CHARS_MAX
 
 if TYPE_CHECKING:
     from stepwell.engine.report import Report
@@ -28,7 +32,8 @@ def apply(report: Report, op: Op) -> None:
     """Invoke. A function that is not there fails the step, which the SDK can catch."""
     try:
         opts = _OPTS.decode(op.opts) or _Opts()
-    except msgspec.DecodeError as error:
+        decode(bytes(op.opts))  # the payload becomes an event, which conditions must read
+    except (msgspec.DecodeError, WireError) as error:
         report.fail_run(name="InvalidOptions", message=f"Invoke function: {error}")
         return
     until_ms = read_until(report, op, opts.timeout or YEAR, "invoke timeout", bounded=False)
@@ -43,7 +48,7 @@ def apply(report: Report, op: Op) -> None:
             report.run,
             step_id=op.id,
             name=op.label,
-            message=f"could not find function with ID: {function}",
+            message=f"could not find function with ID: {shortened(function, LABEL_CHARS_MAX)}",
         )
         return
     start_invoke(

@@ -16,6 +16,7 @@ from stepwell.server.api.context import Context
 from stepwell.server.api.dev import DevInfo
 from stepwell.server.api.edge import Edge
 from stepwell.server.api.events import EventIntake
+from stepwell.server.api.graphql import GraphQL
 from stepwell.server.api.health import Health
 from stepwell.server.api.page import Pages
 from stepwell.server.api.refusals import RefusalLog
@@ -25,7 +26,7 @@ from stepwell.server.api.run_state import RunState
 from stepwell.server.app_book import AppBook
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from starlette.types import Receive, Scope, Send
 
@@ -44,6 +45,7 @@ def build_api(
     mint_session_token: Callable[[str], str],
     drained: Callable[[], bool],
     body_timeout_s: float = BODY_TIMEOUT_S,
+    sync_app: Callable[[str], Awaitable[bool]] | None = None,
 ) -> Edge:
     """The ASGI application of the API's port.
 
@@ -52,6 +54,7 @@ def build_api(
         mint_session_token: From a connection id to a token that opens only that connection.
         drained: Whether the server is leaving: `/ready` says 503, everything else goes on.
         body_timeout_s: How long a request's body may take.
+        sync_app: Asks the app at a URL to sync; whether that went well.
     """
     context = Context(
         runtime=runtime,
@@ -62,6 +65,7 @@ def build_api(
         mint_session_token=mint_session_token,
         drained=drained,
         body_timeout_s=body_timeout_s,
+        sync_app=sync_app,
     )
     gate = Gate(settings, RefusalLog(runtime.now_ms))
     parts = (
@@ -71,11 +75,16 @@ def build_api(
         ConnectHttp(context),
         RunState(context),
         Checkpoints(context),
+        GraphQL(context),
         rest_v1.EventReads(context),
-        rest_v1.RunReads(context),
+        rest_v1.Runs(context),
+        rest_v1.AppReads(context),
+        rest_v1.Signals(context),
+        rest_v2.Actions(context),
         rest_v2.RunReads(context),
         rest_v2.AppReads(context),
         rest_v2.WorkerReads(context),
+        rest_v2.EnvironmentReads(context),
         Pages(context),
     )
     routes = [route for part in parts for route in part.routes()]

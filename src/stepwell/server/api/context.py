@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from stepwell.server.app_book import AppBook
     from stepwell.server.runtime import Runtime
@@ -31,6 +31,7 @@ class Context:
         mint_session_token: Callable[[str], str],
         drained: Callable[[], bool],
         body_timeout_s: float,
+        sync_app: Callable[[str], Awaitable[bool]] | None = None,
     ) -> None:
         self.runtime = runtime
         self.settings = settings
@@ -40,7 +41,9 @@ class Context:
         self.mint_session_token = mint_session_token
         self.drained = drained
         self.body_timeout_s = body_timeout_s
+        self.sync_app = sync_app
         self._reader: Reader | None = None
+        self._closers: list[Callable[[], None]] = []
 
     @property
     def reader(self) -> Reader:
@@ -49,8 +52,14 @@ class Context:
             self._reader = self.runtime.reader()
         return self._reader
 
+    def on_close(self, closer: Callable[[], None]) -> None:
+        """Call this when the API ends."""
+        self._closers.append(closer)
+
     def close(self) -> None:
-        """Give the reader back. Idempotent."""
+        """Give the reader back, and end what was started. Idempotent."""
+        while self._closers:
+            self._closers.pop()()
         if self._reader is not None:
             self._reader.close()
             self._reader = None

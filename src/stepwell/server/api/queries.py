@@ -10,6 +10,8 @@ from stepwell.wire.durations import parse_instant_ms
 from stepwell.wire.ids import EventId, RunId, parse_ulid
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from starlette.datastructures import QueryParams
 
 _NUMBER = re.compile(r"-?[0-9]{1,15}(\.[0-9]{1,9})?")
@@ -57,7 +59,7 @@ def limit(query: QueryParams, *, default: int, most: int) -> int:
     return min(int(text), most) or default
 
 
-def instant_ms(query: QueryParams, name: str) -> int | None:
+def instant_ms(query: Mapping[str, str], name: str) -> int | None:
     """A time: RFC 3339 or 1123, a date, or a Unix time in seconds or milliseconds; UTC unless it
     says.
 

@@ -1,6 +1,7 @@
 """`GET /v0/runs/{id}/actions` and `/batch`: what an SDK fetches when a call says `use_api`.
 
-A call whose steps or events are too large to send tells the SDK to ask here.
+A call whose steps or events are too large to send tells the SDK to ask here. `DELETE
+/v0/runs/{id}` cancels a run.
 Source: docs/reference/http-api.md, "Run state".
 """
 
@@ -8,17 +9,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from starlette.responses import Response
 from starlette.routing import Route
 
 from stepwell.errors import WireError
 from stepwell.server.api import queries
+from stepwell.server.api.cancelling import Cancelled, cancel_run
 from stepwell.server.api.responses import json_response, raw
 from stepwell.server.lifecycle import event_body
 from stepwell.server.payloads import memo
 
 if TYPE_CHECKING:
     from starlette.requests import Request
-    from starlette.responses import Response
 
     from stepwell.server.api.context import Context
     from stepwell.store.interface import RunRecord
@@ -34,7 +36,19 @@ class RunState:
         return [
             Route("/v0/runs/{run_id}/actions", self.actions),
             Route("/v0/runs/{run_id}/batch", self.batch),
+            Route("/v0/runs/{run_id}", self.cancel, methods=["DELETE"]),
         ]
+
+    async def cancel(self, request: Request) -> Response:
+        """Cancel a run; once more is no error.
+
+        Raises:
+            WireError: 404 for a run that ended in another way, or never was.
+        """
+        run_id = queries.run_id(request.path_params["run_id"])
+        if await cancel_run(self._context, run_id) is Cancelled.ENDED:
+            raise WireError("Run not found: it has ended", code="not_found", status=404)
+        return Response(status_code=204)
 
     async def actions(self, request: Request) -> Response:
         """The finished steps by their wire id, each as the call would carry it."""

@@ -40,17 +40,18 @@ class ServedApps:
             timeout_s=settings.http_timeout_ms / 1000,
             lease_ms=settings.connect_lease_ms,
         )
+        self._syncer = Syncer(
+            runtime=runtime,
+            client=self._client,
+            book=book,
+            signing_keys=settings.signing_keys,
+            server_kind=settings.server_kind,
+        )
         self._keeper = AppKeeper(
             runtime=runtime,
             settings=settings,
             book=book,
-            syncer=Syncer(
-                runtime=runtime,
-                client=self._client,
-                book=book,
-                signing_keys=settings.signing_keys,
-                server_kind=settings.server_kind,
-            ),
+            syncer=self._syncer,
             client=self._client,
             own_ports=own_ports,
         )
@@ -67,6 +68,10 @@ class ServedApps:
 
     async def __aexit__(self, *_exc: object) -> None:
         await self._stack.aclose()
+
+    async def sync(self, url: str) -> bool:
+        """Sync the app at this URL now; whether that went well."""
+        return await self._syncer.sync(url)
 
     def begin_drain(self) -> None:
         """Give no more calls to apps."""

@@ -1,4 +1,4 @@
-"""`GET /v1/runs/{id}`, and the run object of v1.
+"""`GET` and `DELETE /v1/runs/{id}`, and the run object of v1.
 
 Source: docs/reference/http-api.md, "REST v1".
 """
@@ -7,17 +7,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from starlette.responses import Response
 from starlette.routing import Route
 
 from stepwell.engine.rows import RunStatus
 from stepwell.errors import WireError
 from stepwell.server.api import queries
+from stepwell.server.api.cancelling import cancel_run
 from stepwell.server.api.responses import iso, raw, v1_data
 from stepwell.wire.ids import ENVIRONMENT_ID, ulid_text
 
 if TYPE_CHECKING:
     from starlette.requests import Request
-    from starlette.responses import Response
 
     from stepwell.server.api.context import Context
     from stepwell.server.runtime import Runtime
@@ -33,14 +34,18 @@ STATUS_TEXT: Final = {
 }
 
 
-class RunReads:
-    """Stored runs."""
+class Runs:
+    """Stored runs, and their end by request."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
 
     def routes(self) -> list[Route]:
-        return [Route("/v1/runs/{run_id}", self.one)]
+        return [Route("/v1/runs/{run_id}", self.one_or_cancel, methods=["GET", "DELETE"])]
+
+    async def one_or_cancel(self, request: Request) -> Response:
+        """By method: two routes of one path would each know but their own."""
+        return await (self.cancel if request.method == "DELETE" else self.one)(request)
 
     async def one(self, request: Request) -> Response:
         run = self._context.reader.run(queries.run_id(request.path_params["run_id"]))
@@ -48,6 +53,11 @@ class RunReads:
             raise WireError("Run not found", code="not_found", status=404)
         runtime = self._context.runtime
         return v1_data(run_object(run, runtime), now_ms=runtime.now_ms())
+
+    async def cancel(self, request: Request) -> Response:
+        """Cancel a run; one that is over already stays as it is, and that is no error."""
+        await cancel_run(self._context, queries.run_id(request.path_params["run_id"]))
+        return Response(status_code=200)
 
 
 def run_object(run: RunRecord, runtime: Runtime) -> dict[str, Any]:

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
 
-def both(path: str, handler: Callable[[Request], Awaitable[Response]]) -> list[Route]:
-    """GET routes for a path below `/v2` and `/api/v2`."""
-    return [Route(prefix + path, handler) for prefix in ("/v2", "/api/v2")]
+def both(
+    path: str, handler: Callable[[Request], Awaitable[Response]], method: str = "GET"
+) -> list[Route]:
+    """Routes for a path below `/v2` and `/api/v2`."""
+    return [Route(prefix + path, handler, methods=[method]) for prefix in ("/v2", "/api/v2")]

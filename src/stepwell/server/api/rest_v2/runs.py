@@ -1,4 +1,4 @@
-"""`GET /v2/runs`, `/v2/runs/{id}`, `/v2/runs/{id}/trace`, `/v2/events/{id}/runs`.
+"""`GET /v2/runs`, `/v2/runs/{id}`, `/v2/runs/{id}/trace`, and the runs of an event or a function.
 
 Source: docs/reference/http-api.md, "REST v2".
 """
@@ -54,17 +54,31 @@ class RunReads:
             *both("/runs/{run_id}", self.one),
             *both("/runs/{run_id}/trace", self.trace),
             *both("/events/{event_id}/runs", self.of_event),
+            *both("/apps/{app}/functions/{function}/runs", self.of_function),
         ]
 
     async def listing(self, request: Request) -> Response:
         """Runs by the time they were queued, newest first unless `order=asc`."""
-        query = request.query_params
+        return self._listed(request.query_params, self._function_nos(request.query_params))
+
+    async def of_function(self, request: Request) -> Response:
+        """As `listing`, of one function, archived or not."""
+        app, name = request.path_params["app"], request.path_params["function"]
+        function_nos = [
+            entry.no
+            for entry in self._context.runtime.catalog.all_functions
+            if entry.app_name == app and matches(entry, name)
+        ]
+        if not function_nos:
+            raise WireError("Function not found", code="not_found", status=404)
+        return self._listed(request.query_params, function_nos)
+
+    def _listed(self, query: QueryParams, function_nos: Sequence[int] | None) -> Response:
         _refuse_unsupported(query)
         newest_first = _newest_first(query)
         limit = queries.limit(query, default=LIMIT_DEFAULT, most=LIMIT_MAX)
         cursor = queries.cursor(query)
         at = None if cursor is None else RunId(cursor)
-        function_nos = self._function_nos(query)
         records: Sequence[RunRecord] = ()
         if function_nos is None or function_nos:
             records = self._context.reader.runs(
