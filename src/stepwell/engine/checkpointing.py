@@ -38,13 +38,14 @@ def checkpoint(
     turn: Turn, item: StepsCheckpointed
 ) -> Literal["run_not_found", "call_stale", "op_not_allowed"] | None:
     """Store the steps; None if that was done, else why nothing was."""
+    run = turn.owner.runs.get(item.run_id)
+    if run is not None:
+        turn.looked_at(run)
     if any(op.op not in _ALLOWED for op in item.ops):
         return "op_not_allowed"
-    run = turn.owner.runs.get(item.run_id)
     if run is None or run.status.is_over:
         return "run_not_found"
     turn.owner.at_work = run.run_id
-    turn.looked_at(run)
     job = _current_job(run, item)
     if job is None:
         return "call_stale"

@@ -60,7 +60,8 @@ class Request(Effect, frozen=True, kw_only=True, gc=False):
 
 
 class Withdraw(Effect, frozen=True, kw_only=True, gc=False):
-    """The run of a call that is out was cancelled: its outcome is not wanted any more."""
+    """The outcome of a call that is out is not wanted any more: its run was cancelled, or is over
+    in another way and the call is a request of the server's own."""
 
     connection_id: str
     request_id: RequestId

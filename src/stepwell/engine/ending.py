@@ -34,7 +34,7 @@ def put_ending(turn: Turn, run: Run) -> None:
     _put_lifecycle(turn, run, FINISHED_EVENT, None)
     if run.status is RunStatus.FAILED:
         _put_lifecycle(turn, run, FAILED_EVENT, ulid_text(run.run_id))
-    elif run.status is RunStatus.CANCELLED:
+    elif run.status is RunStatus.CANCELLED and not state.after_cancelled:
         _put_lifecycle(turn, run, CANCELLED_EVENT, ulid_text(run.run_id))
 
 

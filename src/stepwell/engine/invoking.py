@@ -131,8 +131,11 @@ def child_ended(turn: Turn, item: ChildEnded) -> None:
             break
 
 
-def fail_invoke(turn: Turn, run: Run, *, step_id: str, name: str, message: str) -> None:
-    """There is nothing to invoke: the step fails at once."""
+def fail_invoke(turn: Turn, run: Run, *, step_id: str, name: str, function: str) -> None:
+    """There is no such function: the step fails at once."""
+    told = msgspec.json.encode({"function": function})
+    turn.put_history(run, HistoryKind.INVOKE_STARTED, step_id, 0, told, name=name)
+    message = f"could not find function with ID: {function}"
     error = msgspec.json.encode({"error": message, "message": message, "name": "Error"})
     position = turn.put_step(
         run,

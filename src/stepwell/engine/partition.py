@@ -410,7 +410,7 @@ class Partition:
         if loaded is not None:
             turn.looked_at(loaded)
         run, wait = turn.signals.get(item.signal, (None, None))
-        if run is None and item.found is not None and item.found[0] not in turn.replaced:
+        if run is None and item.found is not None and item.found[0] not in turn.signals_over:
             watch_id, run_id = item.found
             run = self.runs.get(run_id)
             # It may have had the signal earlier in this turn.

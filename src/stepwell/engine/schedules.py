@@ -44,7 +44,7 @@ class Schedules:
     """All schedules, by the time at which they fire."""
 
     def __init__(self) -> None:
-        self._schedules: dict[tuple[int, str], _Schedule] = {}
+        self._schedules: dict[int, dict[str, _Schedule]] = {}  # by function and text
         self._heap: list[tuple[int, int, str]] = []
 
     def load(self, rows: Iterable[PutSchedule], catalog: Catalog) -> None:
@@ -65,22 +65,29 @@ class Schedules:
             for cron, jitter_ms in _jitters(entry).items()
         }
         writes: list[Write] = []
-        for no, cron in [key for key in self._schedules if key not in wanted]:
-            del self._schedules[no, cron]
-            writes.append(DeleteSchedule(function_no=no, cron=cron))
-        for key, (entry, jitter_ms) in wanted.items():
-            known = self._schedules.get(key)
-            last_ms = now_ms if known is None else known.last_ms
+        known_keys = [(no, cron) for no, crons in self._schedules.items() for cron in crons]
+        for no, cron in known_keys:
+            if (no, cron) not in wanted:
+                del self._schedules[no][cron]
+                if not self._schedules[no]:
+                    del self._schedules[no]
+                writes.append(DeleteSchedule(function_no=no, cron=cron))
+        for (no, cron), (entry, jitter_ms) in wanted.items():
+            known = self._schedules.get(no, {}).get(cron)
             if known is None:
-                writes.append(PutSchedule(function_no=key[0], cron=key[1], last_ms=last_ms))
-            self._keep(_Schedule(entry, key[1], jitter_ms, last_ms))
+                writes.append(PutSchedule(function_no=no, cron=cron, last_ms=now_ms))
+                self._keep(_Schedule(entry, cron, jitter_ms, now_ms))
+            elif known.jitter_ms != jitter_ms:
+                self._keep(_Schedule(entry, cron, jitter_ms, known.last_ms))
+            else:
+                known.entry = entry
         return writes
 
     def next_ms(self) -> int | None:
         """When the first one fires."""
         while self._heap:
             fire_ms, no, cron = self._heap[0]
-            schedule = self._schedules.get((no, cron))
+            schedule = self._schedules.get(no, {}).get(cron)
             if schedule is not None and schedule.fire_ms == fire_ms:
                 return fire_ms
             heappop(self._heap)  # it was changed
@@ -92,12 +99,12 @@ class Schedules:
         if fire_ms is None or fire_ms > turn.now_ms:
             return False
         _fire_ms, no, cron = heappop(self._heap)
-        schedule = self._schedules[no, cron]
+        schedule = self._schedules[no][cron]
         at_ms = self._instant(schedule, turn.now_ms)
         is_new = not any(
             other.last_ms >= at_ms and parse_cron(other_cron).last_until(at_ms) == at_ms
-            for (other_no, other_cron), other in self._schedules.items()
-            if other_no == no and other_cron != cron
+            for other_cron, other in self._schedules[no].items()
+            if other_cron != cron
         )
         schedule.last_ms = at_ms
         turn.writes.append(PutSchedule(function_no=no, cron=cron, last_ms=at_ms))
@@ -123,7 +130,7 @@ class Schedules:
 
     def _keep(self, schedule: _Schedule, *, not_before_ms: int = 0) -> None:
         at_ms = parse_cron(schedule.cron).next_after(schedule.last_ms)
-        self._schedules[schedule.entry.no, schedule.cron] = schedule
+        self._schedules.setdefault(schedule.entry.no, {})[schedule.cron] = schedule
         if at_ms is not None:
             schedule.fire_ms = max(at_ms + self._delay_ms(schedule, at_ms), not_before_ms)
             heappush(self._heap, (schedule.fire_ms, schedule.entry.no, schedule.cron))

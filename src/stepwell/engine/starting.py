@@ -31,8 +31,7 @@ DEDUP_MS = 24 * 3_600_000
 
 YEAR_MS = 366 * 86_400_000
 
-_QUIET_TRIGGERS = frozenset({FINISHED_EVENT, FAILED_EVENT, CANCELLED_EVENT})
-"""Runs that these start make no lifecycle events: each would hold what started it, twice over."""
+_QUIET_TRIGGERS = frozenset({FINISHED_EVENT, FAILED_EVENT})
 
 
 def receive_event(
@@ -111,7 +110,11 @@ def new_run(
     """Queue a run of a function for an event."""
     owner = turn.owner
     now_ms = turn.now_ms
-    state = RunState(quiet=row.name in _QUIET_TRIGGERS, parent=parent)
+    state = RunState(
+        quiet=row.name in _QUIET_TRIGGERS,
+        parent=parent,
+        after_cancelled=row.name == CANCELLED_EVENT,
+    )
     run = Run(
         run_id=RunId(owner.ids.ulid(now_ms)),
         function_no=entry.no,

@@ -149,6 +149,9 @@ class RunState(msgspec.Struct, array_like=True, eq=False):
             the others.
         parent: The run that invoked this one, and its step.
         defers: By the id of the step that deferred.
+        after_cancelled: That another run was cancelled started this one; if this one is cancelled
+            too, that starts nothing. Or such runs would go on for ever, each with an event twice
+            as large as the one before, as it holds that one twice.
     """
 
     version: int = -1
@@ -165,6 +168,7 @@ class RunState(msgspec.Struct, array_like=True, eq=False):
     deadlines: list[Deadline] = []
     parent: tuple[RunId, str] | None = None
     defers: dict[str, Defer] = {}
+    after_cancelled: bool = False
 
     def times(self) -> Iterable[Timed]:
         """What waits for a time and is no job."""

@@ -102,8 +102,8 @@ class Turn:
         """Runs by function and the producer's event id, of this turn."""
         self.signals: dict[str, tuple[Run, Wait]] = {}
         """Who began to wait for a signal in this turn, and waits still."""
-        self.replaced: set[bytes] = set()
-        """Watches for signals whose place another one took in this turn."""
+        self.signals_over: set[bytes] = set()
+        """Watches for signals that ended in this turn: what was looked up before may name them."""
 
     # --- rows that memory follows ---
 
@@ -117,6 +117,8 @@ class Turn:
     ) -> None:
         """The run does not watch for that any more."""
         row = DeleteWatch(kind=kind, subject=subject, path=path, value=value, watch_id=watch_id)
+        if kind is WatchKind.SIGNAL:
+            self.signals_over.add(watch_id)
         self.writes.append(row)
         self.owner.watches.note(row)
 
@@ -466,7 +468,9 @@ class Turn:
         owner = self.owner
         state = run.state
         for job in list(state.jobs):
-            if job.phase is Phase.LEASED and status is RunStatus.CANCELLED:
+            if job.phase is Phase.LEASED and (
+                status is RunStatus.CANCELLED or job.request_seq >= 0
+            ):
                 self._withdraw(job)
             self.remove_job(run, job)
         for wait in list(state.waits):

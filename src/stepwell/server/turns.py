@@ -16,7 +16,7 @@ import traceback
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
 from stepwell.engine.effects import Dispatch
-from stepwell.engine.inputs import CallReported, RunPoisoned, WorkerAttached
+from stepwell.engine.inputs import CallReported, RequestReported, RunPoisoned, WorkerAttached
 from stepwell.engine.partition import Partition
 from stepwell.engine.rows import DeleteErrand, PutQuarantine
 from stepwell.errors import LimitExceeded, StepwellError, StoreError
@@ -327,6 +327,9 @@ class Turns:
             ticket = getattr(item, "ticket", None)
             if ticket is not None:
                 self.answer(ticket, None, error)
+        # Nobody waits for the answer to these, so nobody would come again with what came of a
+        # request: it would be made once more.
+        self.inbox.put_first([item for item in items if isinstance(item, RequestReported)])
         self._schedule()
 
     def _build(self) -> None:

@@ -110,6 +110,11 @@ def outcome_of_no_answer(error: OutboundError) -> Raised:
     return _failed("http_unreachable", f"Unable to reach SDK URL: {error.message}")
 
 
+def outcome_of_defect() -> Raised:
+    """What a call came to that the server itself failed to make, or whose answer to read."""
+    return _failed("internal_error", "The server failed in this call.")
+
+
 def outcome_of_unsendable(error: WireError) -> Raised:
     """What a call came to that cannot be written: no attempt will be better."""
     return Raised(

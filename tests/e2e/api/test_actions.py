@@ -214,3 +214,23 @@ async def test_the_account_the_environment_and_the_keys() -> None:
         (signing,) = (await get("/v2/keys/signing"))["data"]
         assert signing["key"] == "...abab"
         assert (await served.request("GET", "/v2/keys/signing"))[0] == 401
+
+
+@on_loop
+async def test_a_function_is_invoked_by_its_name() -> None:  # 15
+    async with serve() as served, served.worker() as worker:
+        name = "shop-ship"
+        body = msgspec.json.encode({"name": "ignored", "data": {"x": 1}, "user": {"id": "u"}})
+        status, answer = await served.request("POST", f"/invoke/{name}", body)
+        assert status == 200, answer
+        call = await worker.call()
+        event = call.body["event"]
+        assert event["name"] == "inngest/function.invoked"
+        assert event["data"]["x"] == 1
+        assert event["user"] == {"id": "u"}
+        assert call.body["ctx"]["run_id"] == msgspec.json.decode(answer)["run_id"]
+        assert await code_of(served, "POST", "/invoke/nobody", body) == (404, "not_found")
+        assert await code_of(served, "POST", f"/invoke/{name}", b'{"data":7}') == (
+            400,
+            "invalid_json",
+        )

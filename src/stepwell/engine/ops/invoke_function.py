@@ -11,8 +11,8 @@ from stepwell.engine.ops.times import YEAR, read_until
 from stepwell.engine.waits import is_known
 from stepwell.errors import WireError
 from stepwell.wire.json import decode
-from stepwell.wire.quoting import shortened
 from stepwell.wire.ops import LABEL_CHARS_MAX
+from stepwell.wire.quoting import shortened
 
 if TYPE_CHECKING:
     from stepwell.engine.report import Report
@@ -48,7 +48,7 @@ def apply(report: Report, op: Op) -> None:
             report.run,
             step_id=op.id,
             name=op.label,
-            message=f"could not find function with ID: {shortened(function, LABEL_CHARS_MAX)}",
+            function=shortened(function, LABEL_CHARS_MAX),
         )
         return
     start_invoke(

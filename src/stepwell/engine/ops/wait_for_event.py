@@ -9,6 +9,7 @@ import msgspec
 from stepwell.engine.ops.times import read_until
 from stepwell.engine.waits import is_known, start_event_wait
 from stepwell.expressions import ExpressionError, compile_expression
+from stepwell.wire.events import NAME_CHARS_MAX
 
 if TYPE_CHECKING:
     from stepwell.engine.report import Report
@@ -36,6 +37,13 @@ def apply(report: Report, op: Op) -> None:
     except msgspec.DecodeError as error:
         report.fail_run(name="InvalidOptions", message=f"Wait for event: {error}")
         return
+    event = opts.event or op.name
+    if len(event) > NAME_CHARS_MAX:
+        report.fail_run(
+            name="InvalidOptions",
+            message=f"Wait for event: no event has a name of {len(event)} characters",
+        )
+        return
     until_ms = read_until(report, op, opts.timeout or "", "wait-for-event timeout")
     if until_ms is None:
         return
@@ -57,7 +65,7 @@ def apply(report: Report, op: Op) -> None:
         report.run,
         step_id=op.id,
         name=op.label,
-        event=opts.event or op.name,
+        event=event,
         condition=condition,
         until_ms=until_ms,
     )

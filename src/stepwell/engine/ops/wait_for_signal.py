@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from stepwell.wire.ops import Op
 
 
+SIGNAL_CHARS_MAX = 1_024
+"""It is a key of rows."""
+
+
 class _Opts(msgspec.Struct):
     signal: str | None = None
     timeout: str | None = None
@@ -39,6 +43,13 @@ def apply(report: Report, op: Op) -> None:
     if not signal:
         report.fail_run(name="InvalidOptions", message="Wait for signal: there is no signal")
         return
+    if len(signal) > SIGNAL_CHARS_MAX:
+        report.fail_run(
+            name="InvalidOptions",
+            message=f"Wait for signal: a signal may have {SIGNAL_CHARS_MAX} characters, this has "
+            f"{len(signal)}",
+        )
+        return
     opts = _OPTS.decode(op.opts) or _Opts()
     until_ms = read_until(
         report, op, opts.timeout or YEAR, "wait-for-signal timeout", bounded=False
@@ -49,11 +60,8 @@ def apply(report: Report, op: Op) -> None:
     other = turn.signals.get(signal)
     watch_id = None if other is None else other[1].watch_id
     if watch_id is None and signal in report.signals:
-        watch_id, run_id = report.signals[signal]
-        run = turn.owner.runs.get(run_id)
-        # It may have ended since it was looked up, earlier in this turn.
-        has_ended = run is not None and all(wait.watch_id != watch_id for wait in run.state.waits)
-        if has_ended or watch_id in turn.replaced:
+        watch_id, _run_id = report.signals[signal]
+        if watch_id in turn.signals_over:
             watch_id = None
     if watch_id is not None:
         if (opts.conflict or "fail").lower() != "replace":
@@ -62,7 +70,6 @@ def apply(report: Report, op: Op) -> None:
                 message="Signal conflict; signal wait already exists for another run",
             )
             return
-        turn.replaced.add(watch_id)
         turn.delete_watch(WatchKind.SIGNAL, signal, "", b"", watch_id)
     report.is_fruitful = True
     start_signal_wait(

@@ -18,6 +18,7 @@ from stepwell.server.api.edge import Edge
 from stepwell.server.api.events import EventIntake
 from stepwell.server.api.graphql import GraphQL
 from stepwell.server.api.health import Health
+from stepwell.server.api.invoke import Invocations
 from stepwell.server.api.page import Pages
 from stepwell.server.api.refusals import RefusalLog
 from stepwell.server.api.register import Registrations
@@ -75,6 +76,7 @@ def build_api(
         ConnectHttp(context),
         RunState(context),
         Checkpoints(context),
+        Invocations(context),
         GraphQL(context),
         rest_v1.EventReads(context),
         rest_v1.Runs(context),

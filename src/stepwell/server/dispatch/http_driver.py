@@ -24,6 +24,7 @@ from stepwell.wire.http_calls import (
     HANDLED,
     Answer,
     outcome_from_http,
+    outcome_of_defect,
     outcome_of_no_answer,
     outcome_of_unsendable,
 )
@@ -192,7 +193,12 @@ class HttpDriver:
     async def _carry(self, app: _App, call: HttpCall) -> None:
         """Make a call and report what came of it. Never raises."""
         try:
-            outcome = await self._outcome(app, call)
+            try:
+                outcome = await self._outcome(app, call)
+            except Exception:
+                # A defect of ours, which must not make the same call for ever.
+                _log.exception("cannot make a call", extra={"request": call.request_id})
+                outcome = outcome_of_defect()
             await self._deliver(call.request_id, outcome)
         except Exception:
             # Its lease ends in time, and it is given out again. Other calls must not suffer.

@@ -5,13 +5,12 @@ Source: docs/reference/wire/waits.md, "Gateway and AIGateway".
 
 from __future__ import annotations
 
-from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import msgspec
 
 from stepwell.errors import WireError
-from stepwell.wire.json import encode
+from stepwell.wire.json import encode, readable
 
 _ERROR_STATUS_MIN = 300
 _RETRYABLE = frozenset({408, 409, 425, 429})
@@ -52,7 +51,6 @@ class _Infer(msgspec.Struct):
 
 _FETCH = msgspec.json.Decoder(_Fetch)
 _INFER = msgspec.json.Decoder(_Infer)
-_ANY = msgspec.json.Decoder(Any)
 
 
 def wanted_fetch(options: bytes) -> Wanted:
@@ -122,9 +120,8 @@ def came_infer(*, status: int, body: bytes) -> Came:
     if status >= _ERROR_STATUS_MIN:
         shown = text if len(text) <= _SHOWN_CHARS_MAX else text[:_SHOWN_CHARS_MAX] + "..."
         try:
-            said = msgspec.Raw(body)
-            _ANY.decode(body)
-        except msgspec.DecodeError:
+            said = msgspec.Raw(readable(body))
+        except WireError:
             said = msgspec.Raw(msgspec.json.encode(shown))
         error = msgspec.json.encode(
             {
@@ -136,10 +133,9 @@ def came_infer(*, status: int, body: bytes) -> Came:
         )
         return Came(error=error, no_retry=status < 500 and status not in _RETRYABLE)
     try:
-        _ANY.decode(body)
-    except msgspec.DecodeError:
+        return Came(data=readable(body))
+    except WireError:
         return Came(data=msgspec.json.encode(text))
-    return Came(data=body)
 
 
 def came_to_nothing(name: str, message: str, code: str, *, no_retry: bool) -> Came:
@@ -149,7 +145,10 @@ def came_to_nothing(name: str, message: str, code: str, *, no_retry: bool) -> Ca
 
 
 def _with_key(url: str, key: str) -> str:
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise _invalid(error) from error
     query = [(name, value) for name, value in parse_qsl(parts.query) if name != "key"]
     return urlunsplit(parts._replace(query=urlencode([*query, ("key", key)])))
 

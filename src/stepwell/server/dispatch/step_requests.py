@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from stepwell.engine.inputs import RequestReported
 from stepwell.engine.rows import HistoryKind, StepKind
-from stepwell.errors import OutboundError, WireError
+from stepwell.errors import OutboundError, StoreError, WireError
 from stepwell.server.dispatch.step_request import (
     Came,
     came_fetch,
@@ -104,10 +104,14 @@ class StepRequests:
         async with self._room:
             try:
                 report = await self._report(request)
-            except Exception:
+            except StoreError:
                 # Its lease ends in time, and it is made again.
                 _log.exception("a step's request failed", extra={"run": ulid_text(request.run_id)})
                 return
+            except Exception:
+                # A defect of ours, which must not make the same request for ever.
+                _log.exception("a step's request failed", extra={"run": ulid_text(request.run_id)})
+                report = _failed(request)
         self._runtime.request_reported(report)
 
     async def _report(self, request: Request) -> RequestReported:
@@ -155,3 +159,16 @@ class StepRequests:
             await asyncio.sleep(self._renew_s)
             for request_id in self._tasks:
                 self._runtime.renew_lease(request_id)
+
+
+def _failed(request: Request) -> RequestReported:
+    came = came_to_nothing(
+        "Error", "the server failed to make this request", "internal_error", no_retry=False
+    )
+    return RequestReported(
+        request_id=request.request_id,
+        name="",
+        kind=StepKind.FETCH,
+        data=came.data,
+        error=came.error,
+    )
