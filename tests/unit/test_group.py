@@ -361,8 +361,9 @@ def test_race_in_a_race_ends_with_its_winner() -> None:
 
     assert result_of(raced(story, ["c1", "b", "c2", "a"])) == "memo b"
     assert result_of(raced(story, ["c1", "c2", "b", "a"])) == ["memo c1", "memo c2"]
-    # `a` ended after `c2`, but had lost already to `b`.
+    # The inner race's loser ended after `c2`, and does not count.
     assert result_of(raced(story, ["b", "c1", "c2", "a"])) == "memo b"
+    assert result_of(raced(story, ["a", "c1", "c2", "b"])) == "memo a"
 
 
 def test_call_for_a_step_deep_in_groups_runs_it() -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import msgspec
 
 from stepwell.engine.rows import DeleteErrand, PutErrand
-from stepwell.wire.ids import EventId, RunId
+from stepwell.wire.ids import EventId, RunId, ulid_ms
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -72,6 +72,12 @@ class Errands:
                 break
             found.append(item)
         return found
+
+    def oldest_ms(self) -> int | None:
+        """When the first of those that are not done came about."""
+        for errand_id in self._errands:
+            return ulid_ms(errand_id)
+        return None
 
     def put(self, errand_id: bytes, errand: Errand) -> PutErrand:
         """Add one, or say how far one has come; returns its row."""

@@ -57,8 +57,8 @@ from stepwell.engine.report import Report
 from stepwell.engine.requesting import request_reported
 from stepwell.engine.rows import PutEvent, StepKind
 from stepwell.engine.schedules import Schedules
-from stepwell.engine.starting import receive_event, start_late
-from stepwell.engine.state import Deadline, Job, Phase, Run, Sleep
+from stepwell.engine.starting import receive_event
+from stepwell.engine.state import Deadline, Job, Phase, Run, Sleep, Wait
 from stepwell.engine.turn import SERVER_CONNECTION, EngineConfig, Turn, failure
 from stepwell.engine.waiting import Waiting, waiting_for
 from stepwell.engine.waits import cancel_run, event_matched, signal_arrived, time_out
@@ -195,11 +195,18 @@ class Partition:
             self.at_work = lease.run.run_id
             self._lose(turn, lease.run, lease.job)
             room -= 1
+        behind_ms = self.errands.oldest_ms()
+        too_early: list[tuple[Run, Wait]] = []
         while room and (due := self.timers.pop_due(turn.now_ms)) is not None:
             run, wait = due
+            room -= 1
+            if behind_ms is not None and isinstance(wait, Wait) and wait.due_ms > behind_ms:
+                too_early.append((run, wait))  # what it waits for may have come in time
+                continue
             self.at_work = run.run_id
             self._wake(turn, run, wait)
-            room -= 1
+        for run, wait in too_early:
+            self.timers.push(run, wait)
         self.at_work = None
         while room and self.schedules.fire_next(turn):
             room -= 1
@@ -341,8 +348,6 @@ class Partition:
             case RequestReported():
                 request_reported(turn, item)
             case EventMatched():
-                if item.row is not None:
-                    start_late(turn, item.row, item.event)
                 event_matched(turn, item)
             case ChildEnded():
                 child_ended(turn, item)

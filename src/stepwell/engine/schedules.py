@@ -32,7 +32,7 @@ MISSED_MS = 60_000
 """What fires later than this was missed: nobody was there to fire it."""
 
 
-class _Schedule(msgspec.Struct):
+class _Schedule(msgspec.Struct, eq=False):
     entry: FunctionEntry
     cron: str
     jitter_ms: int
@@ -44,7 +44,8 @@ class Schedules:
     """All schedules, by the time at which they fire."""
 
     def __init__(self) -> None:
-        self._schedules: dict[int, dict[str, _Schedule]] = {}  # by function and text
+        self._schedules: dict[tuple[int, str], _Schedule] = {}
+        self._of_function: dict[int, list[_Schedule]] = {}
         self._heap: list[tuple[int, int, str]] = []
 
     def load(self, rows: Iterable[PutSchedule], catalog: Catalog) -> None:
@@ -65,29 +66,26 @@ class Schedules:
             for cron, jitter_ms in _jitters(entry).items()
         }
         writes: list[Write] = []
-        known_keys = [(no, cron) for no, crons in self._schedules.items() for cron in crons]
-        for no, cron in known_keys:
-            if (no, cron) not in wanted:
-                del self._schedules[no][cron]
-                if not self._schedules[no]:
-                    del self._schedules[no]
-                writes.append(DeleteSchedule(function_no=no, cron=cron))
+        for no, cron in [key for key in self._schedules if key not in wanted]:
+            self._forget(self._schedules[no, cron])
+            writes.append(DeleteSchedule(function_no=no, cron=cron))
         for (no, cron), (entry, jitter_ms) in wanted.items():
-            known = self._schedules.get(no, {}).get(cron)
+            known = self._schedules.get((no, cron))
             if known is None:
                 writes.append(PutSchedule(function_no=no, cron=cron, last_ms=now_ms))
                 self._keep(_Schedule(entry, cron, jitter_ms, now_ms))
-            elif known.jitter_ms != jitter_ms:
-                self._keep(_Schedule(entry, cron, jitter_ms, known.last_ms))
-            else:
-                known.entry = entry
+                continue
+            known.entry = entry
+            if known.jitter_ms != jitter_ms:
+                known.jitter_ms = jitter_ms
+                self._keep(known)
         return writes
 
     def next_ms(self) -> int | None:
         """When the first one fires."""
         while self._heap:
             fire_ms, no, cron = self._heap[0]
-            schedule = self._schedules.get(no, {}).get(cron)
+            schedule = self._schedules.get((no, cron))
             if schedule is not None and schedule.fire_ms == fire_ms:
                 return fire_ms
             heappop(self._heap)  # it was changed
@@ -99,12 +97,12 @@ class Schedules:
         if fire_ms is None or fire_ms > turn.now_ms:
             return False
         _fire_ms, no, cron = heappop(self._heap)
-        schedule = self._schedules[no][cron]
+        schedule = self._schedules[no, cron]
         at_ms = self._instant(schedule, turn.now_ms)
         is_new = not any(
-            other.last_ms >= at_ms and parse_cron(other_cron).last_until(at_ms) == at_ms
-            for other_cron, other in self._schedules[no].items()
-            if other_cron != cron
+            other.last_ms >= at_ms and parse_cron(other.cron).last_until(at_ms) == at_ms
+            for other in self._of_function[no]
+            if other is not schedule
         )
         schedule.last_ms = at_ms
         turn.writes.append(PutSchedule(function_no=no, cron=cron, last_ms=at_ms))
@@ -130,10 +128,22 @@ class Schedules:
 
     def _keep(self, schedule: _Schedule, *, not_before_ms: int = 0) -> None:
         at_ms = parse_cron(schedule.cron).next_after(schedule.last_ms)
-        self._schedules.setdefault(schedule.entry.no, {})[schedule.cron] = schedule
+        key = (schedule.entry.no, schedule.cron)
+        if key not in self._schedules:
+            self._schedules[key] = schedule
+            self._of_function.setdefault(key[0], []).append(schedule)
         if at_ms is not None:
             schedule.fire_ms = max(at_ms + self._delay_ms(schedule, at_ms), not_before_ms)
             heappush(self._heap, (schedule.fire_ms, schedule.entry.no, schedule.cron))
+
+    def _forget(self, schedule: _Schedule) -> None:
+        no = schedule.entry.no
+        del self._schedules[no, schedule.cron]
+        others = [other for other in self._of_function[no] if other is not schedule]
+        if others:
+            self._of_function[no] = others
+        else:
+            del self._of_function[no]
 
     @staticmethod
     def _delay_ms(schedule: _Schedule, at_ms: int) -> int:

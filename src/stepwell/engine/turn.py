@@ -102,6 +102,8 @@ class Turn:
         """Runs by function and the producer's event id, of this turn."""
         self.signals: dict[str, tuple[Run, Wait]] = {}
         """Who began to wait for a signal in this turn, and waits still."""
+        self.condition_work = 0
+        """Work of the conditions of watches that were asked in this turn."""
         self.signals_over: set[bytes] = set()
         """Watches for signals that ended in this turn: what was looked up before may name them."""
 

@@ -11,6 +11,7 @@ import msgspec
 
 from stepwell.engine.errands import MatchEvent
 from stepwell.engine.rows import HistoryKind, PutWatch, RunStatus, StepKind, WatchKind
+from stepwell.engine.starting import start_late
 from stepwell.engine.state import Wait, WaitKind
 from stepwell.engine.watches import place_of
 from stepwell.expressions import compile_expression
@@ -24,6 +25,13 @@ if TYPE_CHECKING:
     from stepwell.engine.state import CancelOn, Run
     from stepwell.engine.turn import Turn
     from stepwell.expressions import Expression
+
+CONDITION_WORK_MAX = 1_000_000
+"""When the conditions of a turn took so much work, about 0.1 s, the others wait for the next one.
+At least one is asked in each turn."""
+
+_READING_WORK = 60
+"""To read a character of a condition, in the unit of evaluations: 6 us."""
 
 _TIMED_OUT = b"null"
 INVOKE_TIMED_OUT = msgspec.json.encode(
@@ -134,10 +142,23 @@ def signal_arrived(turn: Turn, run: Run, wait: Wait, data: bytes) -> None:
 
 
 def event_matched(turn: Turn, item: EventMatched) -> None:
-    """An event and the watches that it may concern: go on, or be cancelled, where it does."""
+    """An event and the watches that it may concern: go on, or be cancelled, where it does. It may
+    also start functions whose conditions could not be asked before."""
     owner = turn.owner
+    for _watch_id, run_id in item.found:
+        if (run := owner.runs.get(run_id)) is not None:
+            turn.looked_at(run)
+    if turn.condition_work >= CONDITION_WORK_MAX:
+        return  # the errand stays as it is
+    if item.row is not None:
+        start_late(turn, item.row, item.event)
     came_ms = ulid_ms(item.errand_id)  # A slow disk takes nothing from a wait's time.
+    more, after = item.more, b""
     for watch_id, run_id in item.found:
+        if after and turn.condition_work >= CONDITION_WORK_MAX:
+            more = True
+            break
+        after = watch_id
         run = owner.runs.get(run_id)
         if run is None or run.status.is_over:
             continue
@@ -149,10 +170,9 @@ def event_matched(turn: Turn, item: EventMatched) -> None:
                 break
         else:
             _cancel_on(turn, run, watch_id, came_ms, item.event)
-        turn.looked_at(run)
     owner.at_work = None
-    if item.found and item.more:
-        errand = MatchEvent(item.event_id, after=item.found[-1][0])
+    if after and more:
+        errand = MatchEvent(item.event_id, after=after)
         turn.writes.append(owner.errands.put(item.errand_id, errand))
     else:
         turn.writes.append(owner.errands.done(item.errand_id))
@@ -179,4 +199,6 @@ def _holds(turn: Turn, watch: Wait | CancelOn, event: Mapping[str, Any]) -> bool
     if watch.expression is None:
         return True
     condition = compile_expression(watch.expression)
-    return condition.matches({"async": event}, now_ms=turn.now_ms)
+    holds, work = condition.weigh({"async": event}, now_ms=turn.now_ms)
+    turn.condition_work += work + _READING_WORK * len(watch.expression)
+    return holds

@@ -12,7 +12,7 @@ from stepwell.expressions.interpolation import Known, interpolate
 from stepwell.expressions.macros import slots_needed
 from stepwell.expressions.matching import Equality, equalities_in, never_true
 from stepwell.expressions.parsing import parse
-from stepwell.expressions.semantics import Frame, Run
+from stepwell.expressions.semantics import WORK_MAX, Frame, Run
 from stepwell.expressions.values import key_text
 
 if TYPE_CHECKING:
@@ -81,6 +81,15 @@ class Expression:
             return self._run(Frame(variables, now_ms, self._slots)) is True
         except (EvaluationError, RecursionError):
             return False
+
+    def weigh(self, variables: Mapping[str, Any], *, now_ms: int) -> tuple[bool, int]:
+        """Like `matches`, and how much work it was: about 0.1 us a unit."""
+        frame = Frame(variables, now_ms, self._slots)
+        try:
+            holds = self._run(frame) is True
+        except (EvaluationError, RecursionError):
+            holds = False
+        return holds, WORK_MAX - frame.work + self._root.size
 
     def evaluate(self, variables: Mapping[str, Any], *, now_ms: int) -> Any:
         """The value: see `values`; `MISSING` for a reference to what is not there.

@@ -59,9 +59,9 @@ class Inbox:
             LimitExceeded: 503 `overloaded`.
         """
         if len(self._items) >= INBOX_MAX:
-            raise _overloaded(INBOX_MAX, len(self._items) + 1)
+            raise overloaded(INBOX_MAX, len(self._items) + 1)
         if self._bytes + size > INBOX_BYTES_MAX:
-            raise _overloaded(INBOX_BYTES_MAX, self._bytes + size)
+            raise overloaded(INBOX_BYTES_MAX, self._bytes + size)
 
     def put(self, item: Item) -> None:
         """Add an input."""
@@ -90,7 +90,8 @@ class Inbox:
         return taken
 
 
-def _overloaded(limit: int, seen: int) -> LimitExceeded:
+def overloaded(limit: int, seen: int) -> LimitExceeded:
+    """The error for whoever finds no room."""
     return LimitExceeded(
         "the server has more to do than it can store",
         code="overloaded",

@@ -47,6 +47,9 @@ WATCHES_PER_ERRAND = 500
 WATCHES_PER_TURN = 1_000
 """Then the other errands wait for the next turn."""
 
+BYTES_PER_TURN = 16 * 2**20
+"""And then: of what they bring into memory and, as outcomes of steps, into the commit."""
+
 _NEWEST = b"\xff" * 16
 _WAITS = frozenset({names.WAIT_FOR_EVENT, names.WAIT_FOR_SIGNAL})
 
@@ -88,20 +91,22 @@ class Lookups:
     def errands(self, partition: Partition, count: int, now_ms: int) -> list[Input]:
         """The next errands, as inputs. Raises like `inputs`."""
         inputs: list[Input] = []
-        looked_at = 0
+        looked_at = size = 0
         for errand_id, errand in partition.errands.first(count):
-            if looked_at >= WATCHES_PER_TURN:
+            if looked_at >= WATCHES_PER_TURN or size >= BYTES_PER_TURN:
                 break
             match errand:
                 case MatchEvent():
                     matched = self._match(partition, errand_id, errand, now_ms)
                     inputs.append(matched)
                     looked_at += len(matched.found)
+                    size += len(matched.event_json) * (1 + len(matched.found))
                     if matched.more:
                         break  # What a later event may end, this one may end first.
                 case TellParent():
                     self._load(partition, [errand.parent], now_ms)
                     child = self._reader.run(errand.child)
+                    size += len(child.output or b"") if child is not None else 0
                     inputs.append(
                         ChildEnded(
                             errand_id=errand_id,
@@ -112,7 +117,9 @@ class Lookups:
                         )
                     )
                 case StartDeferred():
-                    inputs.append(self._deferred(errand_id, errand))
+                    due = self._deferred(errand_id, errand)
+                    inputs.append(due)
+                    size += sum(len(payload) for _step_id, payload in due.defers)
         return inputs
 
     # --- inputs ---
@@ -168,6 +175,7 @@ class Lookups:
         assert record is not None, "an errand is stored with its event"
         event_json = event_body(record, self._reader, partition.catalog)
         event = msgspec.json.decode(event_json)
+        limit = min(WATCHES_PER_ERRAND, max(1, BYTES_PER_TURN // len(event_json)))
         found: list[tuple[bytes, RunId]] = []
         for path, value in partition.watch_places(event):
             found += self._store.find_watches(
@@ -177,11 +185,11 @@ class Lookups:
                 value,
                 after=errand.after,
                 before=errand_id,  # what was watched for later does not count
-                limit=WATCHES_PER_ERRAND,
+                limit=limit,
             )
         found.sort()
-        more = len(found) >= WATCHES_PER_ERRAND
-        del found[WATCHES_PER_ERRAND:]
+        more = len(found) >= limit
+        del found[limit:]
         self._load(partition, [run_id for _watch_id, run_id in found], now_ms)
         return EventMatched(
             errand_id=errand_id,

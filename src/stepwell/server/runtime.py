@@ -190,7 +190,7 @@ class Runtime:
         """
         self._check_runs(events)
         size = sum([len(event.data) + len(event.user or b"") for event in events])
-        self._turns.inbox.check_room(size)
+        self._turns.check_room(size)
         now_ms = self.now_ms()
         if seed is None:
             ids = tuple([EventId(self.ids.ulid(now_ms)) for _ in events])

@@ -21,7 +21,7 @@ from stepwell.engine.partition import Partition
 from stepwell.engine.rows import DeleteErrand, PutQuarantine
 from stepwell.errors import LimitExceeded, StepwellError, StoreError
 from stepwell.server.deliveries import Deliveries
-from stepwell.server.inbox import Inbox, Item
+from stepwell.server.inbox import Inbox, Item, overloaded
 from stepwell.server.loading import all_errands, load_partition, load_wanted
 from stepwell.server.lookups import ERRANDS_PER_TURN, Lookups
 from stepwell.server.payloads import Payloads
@@ -48,6 +48,10 @@ ISOLATED_MAX = 1_000
 HOUSEKEEPING_S = 30.0
 DEDUPS_PER_ROUND = 5_000
 """Every round deletes what has expired, so much at a time, and looks for stranded runs."""
+
+ERRANDS_MAX = 50_000
+"""Errands that are not done. While there are more, events are refused with 503: they come in
+faster than the runs that wait for them can be looked at."""
 
 LATE_MS = 100
 """When a commit took longer, the leases of its calls begin anew as they leave: a stall of the disk
@@ -182,6 +186,16 @@ class Turns:
         self._ticket += 1
         self._waiting[self._ticket] = done
         return self._ticket
+
+    def check_room(self, size: int) -> None:
+        """Ask for room for events of so many bytes.
+
+        Raises:
+            LimitExceeded: 503 `overloaded`: too much is still to be stored, or to be looked at.
+        """
+        self.inbox.check_room(size)
+        if len(self.partition.errands) >= ERRANDS_MAX:
+            raise overloaded(ERRANDS_MAX, len(self.partition.errands) + 1)
 
     def put(self, item: Item) -> None:
         self.inbox.put(item)

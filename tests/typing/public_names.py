@@ -1,13 +1,11 @@
-"""The types that users get, checked by mypy: `assert_type` fails the type check, not the run.
+# pyright: strict
+"""The types that users get for what has been there from the start.
 
-The bodies are checked and not run; `test_types_hold` runs mypy over this file as a user's project
-would, without our settings.
+The bodies are checked and not run; see `test_types.py`.
 """
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -94,51 +92,3 @@ async def program() -> None:
     assert_type(connection.get_connection_id(), str)
     assert_type(await connection.start(), None)
     assert_type(await connection.close(wait=True), None)
-
-
-MISTAKES = {
-    "wrong argument": "await ctx.step.run('a', load, 'one')",
-    "missing argument": "await ctx.step.run('a', load)",
-    "no duration": "await ctx.step.sleep('a', '1h')",
-    "dict for an event": "await ctx.step.send_event('a', {'name': 'e'})",
-    "no await": "x: int = ctx.step.run('a', lambda: 1)",
-    "unknown option": "client.create_function(fn_id='f', trigger=trigger, cron='* * * * *')",
-    "async context in a sync function": "client.function('f', event='e')(takes_async)",
-}
-
-PROGRAM = """
-import stepwell
-
-client = stepwell.Client(app_id="shop")
-trigger = stepwell.TriggerEvent(event="e")
-
-async def load(order_id: int) -> int:
-    return order_id
-
-def takes_async(ctx: stepwell.Context) -> int:
-    return 1
-
-async def story(ctx: stepwell.Context) -> None:
-"""
-
-
-def test_types_hold() -> None:
-    done = _mypy("--strict", __file__)
-
-    assert done.returncode == 0, done.stdout
-
-
-def test_mistakes_are_found() -> None:
-    lines = PROGRAM + "".join(f"    {line}\n" for line in MISTAKES.values())
-
-    done = _mypy("--strict", "-c", lines)
-
-    first = PROGRAM.count("\n") + 1
-    found = {line.split(":")[1] for line in done.stdout.splitlines() if ": error:" in line}
-    missed = [what for place, what in enumerate(MISTAKES) if str(first + place) not in found]
-    assert missed == [], done.stdout
-
-
-def _mypy(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "mypy", "--config-file=", "--no-error-summary", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
