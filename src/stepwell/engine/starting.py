@@ -11,7 +11,7 @@ import msgspec
 
 from stepwell.engine.errands import MatchEvent
 from stepwell.engine.rows import PutDedup, PutEvent, PutWatch, RunStatus, SetEventRuns, WatchKind
-from stepwell.engine.state import CancelOn, Deadline, Run, RunState
+from stepwell.engine.state import CancelOn, Deadline, Phase, Run, RunState
 from stepwell.engine.watches import place_of
 from stepwell.expressions import ExpressionError, Policy, compile_expression
 from stepwell.wire.durations import sleep_until_ms
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from stepwell.engine.catalog import FunctionEntry
+    from stepwell.engine.state import Job
     from stepwell.engine.turn import Turn
     from stepwell.wire.functions import Cancel
 
@@ -135,19 +136,34 @@ def new_run(
         name = "InvalidExpression"
         turn.fail_run(run, made_error(name, message, error=f"{name}: {message}"))
         return run
+    begins_ms = max(now_ms, row.ts_ms)  # an event may lie in the future
     if config.start_timeout_ms is not None:
-        state.deadlines.append(Deadline(finish=False, due_ms=now_ms + config.start_timeout_ms))
-    horizon_ms = owner.timers.horizon_ms
-    is_held = owner.backlog.admits(run) or any(
-        deadline.due_ms <= horizon_ms for deadline in state.deadlines
-    )
+        state.deadlines.append(Deadline(finish=False, due_ms=begins_ms + config.start_timeout_ms))
     job = turn.new_job(run, UNTARGETED_STEP, 0)
-    if is_held:
-        owner.runs[run.run_id] = run
-        owner.backlog.push(run, job)
-        for deadline in state.deadlines:
-            owner.timers.push(run, deadline)
+    if begins_ms > now_ms:
+        job.phase = Phase.WAITING
+        job.due_ms = begins_ms
+    _hold(turn, run, job)
     return run
+
+
+def _hold(turn: Turn, run: Run, job: Job) -> None:
+    """Keep a new run in memory, if it has its turn soon or a time of it comes soon."""
+    owner = turn.owner
+    horizon_ms = owner.timers.horizon_ms
+    waits = job.phase is Phase.WAITING
+    is_soon = any(deadline.due_ms <= horizon_ms for deadline in run.state.deadlines)
+    # The backlog must be asked of every run that is queued: it counts them.
+    has_place = job.due_ms <= horizon_ms if waits else owner.backlog.admits(run)
+    if not has_place and not is_soon:
+        return
+    owner.runs[run.run_id] = run
+    if waits:
+        owner.timers.push(run, job)
+    else:
+        owner.backlog.push(run, job)
+    for deadline in run.state.deadlines:
+        owner.timers.push(run, deadline)
 
 
 def _watch_cancel(

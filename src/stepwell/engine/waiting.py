@@ -17,7 +17,15 @@ class Waiting(msgspec.Struct, frozen=True, kw_only=True):
     """What a run waits for. `until_ms` is when that ends by itself, None if it does not."""
 
     reason: Literal[
-        "no_worker", "no_capacity", "retry", "sleep", "event", "signal", "invoke", "worker_lost"
+        "no_worker",
+        "no_capacity",
+        "future_event",
+        "retry",
+        "sleep",
+        "event",
+        "signal",
+        "invoke",
+        "worker_lost",
     ]
     until_ms: int | None
     text: str
@@ -60,6 +68,10 @@ def waiting_for(state: bytes, *, slug: str, is_served: bool, leases: Leases) -> 
     first = min(timed, key=_due_ms, default=None)
     if retries and (first is None or min(retries)[0] <= first.due_ms):
         due_ms, attempt = min(retries)
+        if not attempt:  # it has not begun
+            return Waiting(
+                reason="future_event", until_ms=due_ms, text="it begins at the time of its event"
+            )
         return Waiting(reason="retry", until_ms=due_ms, text=f"attempt {attempt} comes next")
     return None if first is None else _told(first)
 

@@ -14,8 +14,9 @@ from stepwell.engine.inputs import CallReported, CancelRequested
 from stepwell.engine.rows import PutErrand, PutEvent, PutStep, RunStatus, StepKind
 from stepwell.server import lookups
 from stepwell.wire.events import NAME_CHARS_MAX
+from stepwell.wire.ops import parse_ops
 from stepwell.wire.outcomes import Ops
-from tests.unit.engine.scenario import Scenario, op, ops, ran, returned, step_id
+from tests.unit.engine.scenario import Scenario, op, ops, raised, ran, returned
 
 HOUR_MS = 3_600_000
 
@@ -62,7 +63,7 @@ def test_an_event_that_came_in_time_ends_the_wait_however_late_it_is_looked_at(
     arrive(s, "order/packed")
     s.now_ms += 1_000
     one_turn(s, errands=0)  # others come first; the wait's time is over by now
-    assert not s.has_step(step_id("packed"))
+    assert not s.has_step("packed")
     s.step()
     (row,) = s.rows(PutStep)
     assert row.kind is StepKind.EVENT
@@ -99,7 +100,8 @@ def test_conditions_of_one_turn_take_so_much_work(
 ) -> None:
     monkeypatch.setattr(waits, "CONDITION_WORK_MAX", 1)
     start(s, *(wait(f"w{n}", **{"if": f"async.data.n > {n}"}) for n in range(4)))
-    s._turn([s.events({"name": "order/packed", "data": {"n": 9}}, {"name": "order/packed", "data": {"n": 0}})])
+    fits, fits_not = ({"name": "order/packed", "data": {"n": n}} for n in (9, 0))
+    s._turn([s.events(fits, fits_not)])
     seen = []
     while s.partition.errands:
         one_turn(s)
@@ -121,12 +123,15 @@ def test_a_lifecycle_event_that_must_wait_starts_its_functions_once(
         },
     )
     s.attach()
-    start(s, *(wait(f"w{n}", "inngest/function.finished", **{"if": "async.data.x == 1 || async.data.y == 2"}) for n in range(3)))
+    opts = {"if": "async.data.x == 1 || async.data.y == 2"}
+    start(s, *(wait(f"w{n}", "inngest/function.finished", **opts) for n in range(3)))
     s.send()
     s.reply(returned({"n": 1}))
     s.step()
     assert not s.partition.errands
-    assert [s.by_no(call.function_no).slug for call in s.calls].count("shop-tidy") == 1  # type: ignore[union-attr]
+    tidy = s.partition.catalog.named("shop-tidy")
+    assert tidy is not None
+    assert [call.function_no for call in s.calls].count(tidy.no) == 1
 
 
 # --- what one turn brings into memory ---
@@ -220,16 +225,15 @@ def test_the_name_of_a_function_that_is_not_there_is_cut(s: Scenario) -> None:
 
 
 def unreadable(kind: str, opts: dict[str, Any]) -> Ops:
-    outcome = ops(op(kind, "call", opts=opts))
     text = json.dumps([op(kind, "call", opts=opts)]).replace('"?"', "1e999")
-    from stepwell.wire.ops import parse_ops
-
-    return Ops(ops=parse_ops(text.encode()), no_retry=False, retry_at_ms=None, version=outcome.version)
+    return Ops(ops=parse_ops(text.encode()), no_retry=False, retry_at_ms=None, version=2)
 
 
 def test_a_payload_with_a_number_that_no_double_holds_starts_nothing(s: Scenario) -> None:
     s.send()
-    s.reply(unreadable("InvokeFunction", {"function_id": "shop-ship", "payload": {"data": {"n": "?"}}}))
+    s.reply(
+        unreadable("InvokeFunction", {"function_id": "shop-ship", "payload": {"data": {"n": "?"}}})
+    )
     assert s.ends[-1].status is RunStatus.FAILED
     assert len([row for row in s.rows(PutEvent) if row.name == "inngest/function.invoked"]) == 0
 
@@ -265,8 +269,6 @@ def test_a_failure_after_a_cancellation_is_told(s: Scenario) -> None:
     s.attach()
     s.send()
     s.cancel()
-    from tests.unit.engine.scenario import raised
-
     s.reply(raised(no_retry=True))
     names = [row.name for row in s.rows(PutEvent)]
     assert names.count("inngest/function.failed") == 1
@@ -292,9 +294,12 @@ def test_the_requests_of_a_run_that_failed_are_withdrawn(s: Scenario) -> None:
 
 
 def test_the_requests_of_a_run_that_returned_are_withdrawn(s: Scenario) -> None:
-    start(s, op("Gateway", "get", opts={"url": "http://a"}), op("StepPlanned", "a"))
+    race = {"parallelMode": "race"}
+    fetch = op("Gateway", "get", opts={"url": "http://a", **race})
+    start(s, fetch, op("StepPlanned", "a", opts=race))
     s.reply(ran("a"), s.call_for("a"))
     s.reply(returned())
+    assert s.ends[-1].status is RunStatus.COMPLETED
     assert s.withdrawn == [request.request_id for request in s.requests]
 
 

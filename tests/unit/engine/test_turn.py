@@ -303,3 +303,41 @@ def test_a_condition_sees_what_the_server_fills_in(expression: str, starts: bool
     s.send("order/paid")
 
     assert len(s.reader.runs(limit=2)) == starts
+
+
+def test_a_run_of_a_future_event_begins_at_its_time() -> None:
+    s = a_shop({"fn": "ship", "timeouts": {"start": "1m"}})
+    s.attach()
+
+    s.send("order/paid", ts=START_MS + 3_000)
+    assert s.calls == []
+    (run,) = s.reader.runs(limit=2)
+    state = s.reader.live_state(run.run_id)
+    assert state is not None
+    waiting = s.partition.waiting(run.function_no, state)
+    assert waiting is not None
+    assert (waiting.reason, waiting.until_ms) == ("future_event", START_MS + 3_000)
+    s.restart()
+    s.attach()
+    s.now_ms = START_MS + 2_999
+    s.step()
+    assert s.calls == []
+    s.now_ms += 1
+    s.step()
+    (call,) = s.calls
+    assert call.attempt == 0
+    s.reply(returned(), call)
+    assert s.reader.count_live() == 0
+
+
+def test_a_run_of_an_event_of_next_year_is_on_disk_only() -> None:
+    s = a_shop()
+    s.attach()
+
+    s.send("order/paid", ts=START_MS + 365 * 86_400_000)
+
+    assert s.partition.runs == {}
+    assert s.reader.count_live() == 1
+    s.now_ms = START_MS + 365 * 86_400_000
+    s.step()
+    assert len(s.calls) == 1
