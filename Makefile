@@ -11,16 +11,18 @@ OFFICIAL := inngest[connect]==$(OFFICIAL_VERSION)
 OFFICIAL_ENV := .cache/official-py/.stamp-$(OFFICIAL_VERSION)
 # The other official SDKs: TypeScript 4 and 3 on a Node of their own, Go. Where npm or go is not
 # installed they are left out (a CI must have both).
-COMPAT_TS := .cache/compat/node/.stamp .cache/compat/v4/.stamp .cache/compat/v3/.stamp
+COMPAT_TS := .cache/compat/node/.stamp .cache/compat/v4/.stamp .cache/compat/v3/.stamp .cache/compat/tools/.stamp
 COMPAT_GO := .cache/compat/go/.stamp
-COMPAT := $(if $(shell command -v npm),$(COMPAT_TS)) $(if $(shell command -v go),$(COMPAT_GO))
+# The Go blocks of the pages whose examples run in tests/docs.
+SEED_GO := .cache/compat/seed-go/.stamp
+COMPAT := $(if $(shell command -v npm),$(COMPAT_TS)) $(if $(shell command -v go),$(COMPAT_GO) $(SEED_GO))
 # The engines that the benchmarks compare us with, each in an environment of its own.
 PEERS := .cache/peers/.stamp
 WIRE := src/stepwell/wire
 # make bench BENCH="--quick --only workloads"; without BENCH everything, ten minutes
 BENCH ?=
 # make soak SUITE="power-loss chaos" MINUTES=30
-SUITE ?= sim process-sim power-loss chaos stopped-workers expressions compat
+SUITE ?= sim process-sim power-loss chaos stopped-workers expressions compat min-versions
 MINUTES ?= 10
 SOAK_sim = tests.sim.soak --minutes $(MINUTES)
 SOAK_process-sim = tests.process_sim --minutes $(MINUTES)
@@ -30,6 +32,7 @@ KILLS ?= 1000
 SOAK_chaos = tests.chaos.soak $(if $(filter file,$(origin MINUTES)),--kills $(KILLS),--minutes $(MINUTES))
 SOAK_stopped-workers := tests.chaos.stopped_workers --replies 500
 SOAK_compat := tests.compat.soak
+SOAK_min-versions := tests.compat.minimum
 SOAK_expressions := tests.properties.expressions.soak --count 100000
 
 .DEFAULT_GOAL := test
@@ -38,12 +41,12 @@ SOAK_expressions := tests.properties.expressions.soak --count 100000
 
 demo: $(ENV) ; $(BIN)/python -m stepwell.cli demo
 test: lint types $(OFFICIAL_ENV) $(COMPAT) ; $(BIN)/python -m pytest -q -n 2 --ignore tests/compat/scenarios && $(BIN)/python -m pytest -q -n 4 --dist loadgroup tests/compat/scenarios
-soak: $(ENV) $(OFFICIAL_ENV) $(COMPAT) ; set -e $(foreach suite,$(SUITE),; $(BIN)/python -m $(or $(SOAK_$(suite)),$(error SUITE may name sim, process-sim, power-loss, chaos, stopped-workers, expressions and compat, not "$(suite)")))
+soak: $(ENV) $(OFFICIAL_ENV) $(COMPAT) ; set -e $(foreach suite,$(SUITE),; $(BIN)/python -m $(or $(SOAK_$(suite)),$(error SUITE may name sim, process-sim, power-loss, chaos, stopped-workers, expressions, compat and min-versions, not "$(suite)")))
 bench: $(ENV) $(OFFICIAL_ENV) $(PEERS) ; $(BIN)/python -m benchmarks $(BENCH)
 lint: $(ENV) ; $(BIN)/ruff check -q && $(BIN)/ruff format -q --diff && { $(BIN)/lint-imports --no-logo > .venv/imports.log || { cat .venv/imports.log; exit 1; }; }
 types: $(ENV) ; $(BIN)/mypy --no-error-summary
 fmt: $(ENV) ; $(BIN)/ruff check -q --fix && $(BIN)/ruff format -q
-docs: $(ENV) $(OFFICIAL_ENV) ; $(BIN)/python -m tests.docs.tables --write && $(BIN)/python -m pytest -q tests/docs
+docs: $(ENV) $(OFFICIAL_ENV) $(COMPAT) ; $(BIN)/python -m tests.docs.tables --write && $(BIN)/python -m pytest -q tests/docs
 proto: $(ENV) ; $(BIN)/python -m grpc_tools.protoc -I src --python_out=src --pyi_out=src $(WIRE)/connect.proto
 
 $(ENV): pyproject.toml
@@ -70,6 +73,11 @@ $(COMPAT_TS): .cache/compat/%/.stamp: tests/compat/typescript/%/package-lock.jso
 $(COMPAT_GO): $(wildcard tests/compat/go/*)
 	echo "building $(@D)/app (the first time a minute, with what it needs)" >&2
 	mkdir -p $(@D) && cd tests/compat/go && go build -trimpath -o $(CURDIR)/$(@D)/app .
+	touch $@
+
+$(SEED_GO): $(wildcard tests/docs/go/* tests/docs/seed/*.go) tests/docs/seed_go.py | $(ENV)
+	echo "building the Go blocks of the pages into $(@D)/bin (the first time a minute)" >&2
+	$(BIN)/python -m tests.docs.seed_go
 	touch $@
 
 # What cannot be had here is left out of the comparison; the benchmarks say so.

@@ -136,6 +136,18 @@ class Api:
         assert len(runs) == count, f"event {event_id} started {len(runs)} runs, not {count}"
         return runs
 
+    def wait_until_over(
+        self, event_ids: Iterable[str], *, timeout_s: float = RUN_ENDS_S
+    ) -> list[dict[str, Any]]:
+        """Wait until at least one run was started by these events, and all of them are over."""
+        wanted = set(event_ids)
+
+        def look() -> list[dict[str, Any]] | None:
+            runs = [run for event_id in wanted for run in self.runs_of(event_id)]
+            return runs if runs and all(run["status"] in OVER for run in runs) else None
+
+        return wait_for(look, "the runs of several events to end", timeout_s=timeout_s)
+
     def completed(self, event_id: str, *, timeout_s: float = RUN_ENDS_S) -> Any:
         """Wait until the event's one run is over; it completed, and this is its output."""
         (run,) = self.ended(event_id, timeout_s=timeout_s)

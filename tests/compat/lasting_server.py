@@ -33,8 +33,8 @@ class LastingServer(ServerProcess):
     ) -> None:
         self.data_dir = data_dir
         super().__init__(
-            "--port", str(_free_port()),
-            "--connect-gateway-port", str(_free_port()),
+            "--port", str(free_port()),
+            "--connect-gateway-port", str(free_port()),
             *arguments,
             data_dir=data_dir,
             mode=mode,
@@ -43,7 +43,7 @@ class LastingServer(ServerProcess):
         )  # fmt: skip
 
 
-def _free_port() -> int:
+def free_port() -> int:
     """A port that nobody listens at; each call gives another one."""
     process = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % _PROCESSES
     for _ in range(_PORTS):

@@ -133,6 +133,8 @@ class Waited:
         key = (row.run_id, row.step_id)
         assert key not in self._began, "20: a step begins to wait once"
         told = json.loads(row.payload or b"")
+        if "until" not in told:
+            return  # an invocation of nobody, which fails at once
         until_ms = parse_instant_ms(told["until"])
         self._began[key] = _Began(order=order, told=told, until_ms=until_ms)
 

@@ -1,0 +1,23 @@
+"""HTTP 25: an error that says when to try again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tests.compat.scenario import Shows
+
+if TYPE_CHECKING:
+    from tests.compat.running_app import RunningApp
+
+SHOWS = Shows(number="h25", behaviour="Retry-After of a function's error sets the time")
+
+
+def test_retry_after(app: RunningApp) -> None:
+    event_id = app.send("retry-after")
+
+    assert app.api.completed(event_id) == 1
+
+    first, second = app.calls(event_id)
+    # Two seconds were asked for; SDKs may give whole seconds. Without it, it would be 0.3 s.
+    assert second.at_s - first.answer.at_s > 0.9
+    assert (first.context["attempt"], second.context["attempt"]) == (0, 1)
