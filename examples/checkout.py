@@ -12,7 +12,7 @@ from datetime import timedelta
 import stepwell
 from stepwell.connect import connect
 
-shop = stepwell.Client(app_id="shop")
+shop = stepwell.Client(app_id="store")
 warehouse = stepwell.Client(app_id="warehouse")
 
 

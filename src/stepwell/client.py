@@ -153,6 +153,12 @@ class Client:
 
         The rest is as for `create_function`.
         """
+        if callable(fn_id):
+            name = getattr(fn_id, "__name__", "ship")
+            raise ConfigError(
+                "client.function takes the function's id and gives a decorator: write "
+                f'@client.function("{name}", event="order/paid")'
+            )
         refuse_options(fn_id, not_built)
         events = [event] if isinstance(event, str) or not isinstance(event, Sequence) else event
         crons = [cron] if isinstance(cron, str) or not isinstance(cron, Sequence) else cron

@@ -20,9 +20,14 @@ VALUE_DEPTH_MAX: Final = DEPTH_MAX - 8
 the call or the event that brings it back."""
 
 
-def serialise(value: object) -> bytes:
+_MEND: Final = "; use plain values, a dataclass, a msgspec struct or a pydantic model"
+
+
+def serialise(value: object, what: str = "") -> bytes:
     """Write a value as JSON.
 
+    Args:
+        what: What the error calls the value; its type by default.
     Raises:
         StepwellError: `output_unserializable`, if some part of it has no JSON form, or none that
             is shallow enough.
@@ -35,9 +40,10 @@ def serialise(value: object) -> bytes:
         raise
     # Hooks of user types may raise anything; all of it means the same to the caller.
     except BaseException as error:
-        said = error.message if isinstance(error, WireError) else message_of(error)
+        said = error.message if isinstance(error, WireError) else message_of(error) + _MEND
+        kind = type(value).__name__
         raise StepwellError(
-            f"{type(value).__name__} cannot be written as JSON: {said}",
+            f"{f'{what} ({kind})' if what else kind} cannot be written as JSON: {said}",
             code="output_unserializable",
         ) from error
 

@@ -3,7 +3,7 @@
 Mode: an explicit `is_production` wins; then `STEPWELL_DEV` / `INNGEST_DEV` (`0` and `false` mean
 production, anything else development, a URL also names the server); then a signing key means
 production and no signing key means development. There is no hosted server to fall back to, so
-production needs a base URL.
+production needs a base URL. That no key is there is a guess: see `app.check_client`.
 
 Source: docs/reference/wire/http-sdk.md, "settings".
 """
@@ -50,9 +50,11 @@ class ClientSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What a client talks to and with which credentials. Base URLs have no trailing slash.
 
     `api_base_url` and `event_api_base_url` are None when production names no server.
+    `is_mode_guessed`: it is development only because nothing says what it is.
     """
 
     is_production: bool
+    is_mode_guessed: bool = False
     api_base_url: str | None
     event_api_base_url: str | None
     event_key: str | None
@@ -101,6 +103,7 @@ def resolve(
     environ = os.environ if environ is None else environ
     signing_key = signing_key or setting("SIGNING_KEY", environ)
     dev_text = setting("DEV", environ)
+    is_mode_guessed = is_production is None and dev_text is None and signing_key is None
     if is_production is None:
         if dev_text is not None:
             is_production = dev_text.lower() in ("0", "false")
@@ -121,6 +124,7 @@ def resolve(
         )
     return ClientSettings(
         is_production=is_production,
+        is_mode_guessed=is_mode_guessed,
         api_base_url=None if api is None else _checked_url(api),
         event_api_base_url=None if events is None else _checked_url(events),
         event_key=event_key

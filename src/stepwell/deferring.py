@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from stepwell.errors import ConfigError
 from stepwell.step_options import deferral, function_slug, withdrawal
 
 if TYPE_CHECKING:
@@ -32,9 +33,14 @@ def defer(execution: Execution, step_id: str, function: Function[Any], data: obj
     """Record a deferred function; see `Step.defer`.
 
     Raises:
-        ConfigError: It is no function, or its data is no object.
+        ConfigError: It is no function, or none that would start; or its data is no object.
     """
     options = deferral(function_slug(function), data)
+    if not function.starts_deferred:
+        raise ConfigError(
+            f"function {function.id!r} is deferred and would not start: add TriggerDeferred() to "
+            "its triggers"
+        )
     name = execution.meet(step_id, rides=True)
     execution.defer(name, options)
     return Deferred(execution, name.hashed, step_id)

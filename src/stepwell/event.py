@@ -56,6 +56,7 @@ class EventType(Generic[D]):
                 f"event type {name!r} needs the type of its data, such as a dataclass, this is "
                 f"{data!r}"
             )
+        _check_readable(name, data)
         self.name = name
         self.data = data
 
@@ -88,6 +89,24 @@ class EventType(Generic[D]):
 
     def __repr__(self) -> str:
         return f"<EventType {self.name}>"
+
+
+def _check_readable(name: str, data: Any) -> None:
+    """Refuse a type whose values nobody can make from JSON."""
+    try:
+        is_foreign = isinstance(msgspec.inspect.type_info(data), msgspec.inspect.CustomType)
+    except TypeError as error:
+        raise ConfigError(
+            f"event type {name!r} has data of a type that cannot be read from JSON: {error}"
+        ) from error
+    except (NameError, AttributeError, SyntaxError):  # it refers to what is not there yet
+        return
+    if is_foreign and not hasattr(data, "model_validate"):
+        shown = getattr(data, "__name__", data)
+        raise ConfigError(
+            f"event type {name!r} has data of the class {shown}, which cannot be read from JSON: "
+            "make it a dataclass, a msgspec struct, a pydantic model or a TypedDict"
+        )
 
 
 def event_name(event: str | EventType[Any]) -> str:

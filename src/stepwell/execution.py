@@ -292,7 +292,7 @@ class Execution:
     def succeeded(self, name: StepName, step_type: str, value: object) -> None:
         """Record the value that a step's body returned."""
         try:
-            data = serialise(value)
+            data = serialise(value, f"the result of step {name.id!r}")
         except StepwellError as error:
             self.failed(name, error)
             return
@@ -450,7 +450,7 @@ class Execution:
                 )
             )
         try:
-            body = serialise(value)
+            body = serialise(value, "the function's result")
         except StepwellError as error:
             return self._fail(error)
         if len(body) > RESULT_BYTES_MAX:

@@ -5,9 +5,8 @@ Source: docs/reference/wire/registration.md, "functions".
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Final, Generic, Protocol, TypeAlias, TypeVar, get_origin, overload
+from typing import Any, Final, Generic, Protocol, TypeAlias, TypeVar, overload
 from urllib.parse import quote
 
 import msgspec
@@ -15,6 +14,7 @@ import msgspec
 from stepwell.context import Context, ContextSync
 from stepwell.errors import ConfigError, NonRetriableError
 from stepwell.event import Event, EventType
+from stepwell.handlers import check_handler, declared_data, is_async, takes_sync_context
 from stepwell.triggers import (
     Cancel,
     Timeouts,
@@ -67,6 +67,9 @@ class Function(Generic[T]):
         timeouts: Timeouts | None = None,
     ) -> None:
         _check(fn_id, triggers, retries)
+        check_handler(f"function {fn_id!r}", handler)
+        if on_failure is not None:
+            check_handler(f"on_failure of function {fn_id!r}", on_failure)
         slug = f"{app_id}-{fn_id}"
         self._triggers = [trigger_fields(fn_id, slug, trigger) for trigger in triggers]
         self._types = [
@@ -82,11 +85,17 @@ class Function(Generic[T]):
         self.triggers = tuple(triggers)
         self.retries = retries
         self.handler = handler
-        self.is_async = _is_async(handler)
-        if self.is_async and _takes_sync_context(handler):
+        self.is_async = is_async(handler)
+        if self.is_async and takes_sync_context(handler):
             raise ConfigError(
                 f"function {fn_id!r} is declared with `async def` and takes a ContextSync; let it "
                 "take a Context, or declare it with `def`"
+            )
+        if not self._types and (data := declared_data(handler)) is not None:
+            raise ConfigError(
+                f"function {fn_id!r} takes a Context[{data.__name__}], and none of its triggers "
+                "names that type, so its events have a dict: write "
+                f'event=EventType("order/paid", {data.__name__}), or a Context without a type'
             )
         self.on_failure: Function[Any] | None = None
         if on_failure is not None:
@@ -111,6 +120,11 @@ class Function(Generic[T]):
     def id(self) -> str:
         """The id on the server: the app's and the function's own."""
         return f"{self.app_id}-{self.local_id}"
+
+    @property
+    def starts_deferred(self) -> bool:
+        """Whether a run can defer it."""
+        return any(trigger.get("event") == DEFERRED_EVENT for trigger in self._triggers)
 
     def typed(self, event: Event[Any]) -> Event[Any]:
         """An event that started a run, its data in the type that the trigger declares.
@@ -175,12 +189,6 @@ class FunctionDecorator(Protocol):
     def __call__(self, handler: SyncHandler[T], /) -> Function[T]: ...
 
 
-def _is_async(handler: Callable[..., Any]) -> bool:
-    return inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(
-        getattr(handler, "__call__", None)  # noqa: B004 - an object whose __call__ is async
-    )
-
-
 def refuse_options(fn_id: str, options: Mapping[str, object]) -> None:
     """Refuse options of a function that `create_function` does not have.
 
@@ -206,18 +214,6 @@ def _read_as_first(event_types: Sequence[EventType[Any]], event: Event[Any]) -> 
         except NonRetriableError as complaint:
             complaints.append(complaint)
     raise complaints[0]
-
-
-def _takes_sync_context(handler: Callable[..., Any]) -> bool:
-    """Whether the handler's first parameter is declared as `ContextSync`."""
-    try:
-        parameters = inspect.signature(handler).parameters.values()
-    except (TypeError, ValueError, NameError, AttributeError):  # also types that cannot be found
-        return False
-    declared = next((parameter.annotation for parameter in parameters), None)
-    if isinstance(declared, str):  # from __future__ import annotations
-        return declared.partition("[")[0].rpartition(".")[2] == ContextSync.__name__
-    return declared is ContextSync or get_origin(declared) is ContextSync
 
 
 def _check(fn_id: str, triggers: Sequence[Trigger], retries: int | None) -> None:

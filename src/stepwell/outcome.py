@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import traceback
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Final, Literal
+from types import TracebackType
+from typing import Final, Literal
 
 import msgspec
 
@@ -19,9 +20,6 @@ from stepwell.errors import (
     StepError,
     StepwellError,
 )
-
-if TYPE_CHECKING:
-    from types import TracebackType
 
 RETRY_AFTER_S_MAX: Final = 86_400  # What the server clamps to, so no more is worth sending.
 _STACK_CHARS_MAX = 32 * 2**10
@@ -110,9 +108,21 @@ def retry_after_text(when: int | timedelta | datetime) -> str:
 
 
 def stack_text(error: BaseException) -> str:
-    """The traceback as text, from the first frame that is not ours."""
+    """The traceback as text, with the frames that `user_frames` gives.
+
+    The cause of an error that we raise is left out if it too is all ours: the error tells it.
+    """
     try:
-        text = "".join(traceback.format_exception(type(error), error, user_frames(error)))
+        told = traceback.TracebackException(type(error), error, user_frames(error))
+        cause = error.__cause__
+        if (
+            isinstance(error, StepwellError)
+            and cause is not None
+            and cause.__traceback__ is not None
+            and user_frames(cause) is None
+        ):
+            told.__cause__ = None
+        text = "".join(told.format())
     except KeyboardInterrupt:
         raise
     except BaseException as failure:  # the error's class has a part in it
@@ -126,13 +136,29 @@ def _step_stack(error: StepError) -> str | None:
 
 
 def user_frames(error: BaseException) -> TracebackType | None:
-    """The traceback from the first frame that is not ours."""
+    """The traceback from the first frame that is not ours.
+
+    Of an error that we raise, such as a `ConfigError`, to the last one that is not: the line of
+    the program that made the mistake.
+    """
     frames = error.__traceback__
-    while frames is not None and str(frames.tb_frame.f_globals.get("__name__")).startswith(
-        "stepwell."
-    ):
+    while frames is not None and _is_ours(frames):
         frames = frames.tb_next
+    if not isinstance(error, StepwellError):
+        return frames
+    kept: list[TracebackType] = []
+    while frames is not None:
+        kept.append(frames)
+        frames = frames.tb_next
+    while kept and _is_ours(kept[-1]):
+        kept.pop()
+    for frame in reversed(kept):
+        frames = TracebackType(frames, frame.tb_frame, frame.tb_lasti, frame.tb_lineno)
     return frames
+
+
+def _is_ours(frames: TracebackType) -> bool:
+    return str(frames.tb_frame.f_globals.get("__name__")).startswith("stepwell.")
 
 
 _ENCODER = msgspec.json.Encoder()

@@ -1,160 +1,95 @@
 """The code blocks of the pages that we implement run as they are printed.
 
-Each block is a file of its own in `seed/`, named after its page and section, to the letter. A
-fragment gets the first block of its page in front, without that block's last statement. Nothing
-else is added, and nothing is changed but what the table below names.
+Each block is a file of its own in `seed/`, named after its page and section, to the letter. What is
+put around a fragment, and the few texts that are replaced, are in `seed_python`, `seed_typescript`
+and `seed_go`; nothing else is changed.
 """
 
 from __future__ import annotations
 
+import os
+import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
 
-from tests.compat.api import Api, wait_for
-from tests.compat.worker import OFFICIAL, OURS, Sdk, Stage, WorkerProcess
-from tests.server_process import ServerProcess, poll
+from tests.docs import seed_go, seed_python, seed_typescript
+from tests.docs.seed_blocks import Snippet, assert_complete, printed
+from tests.docs.seed_index import LEFT_OUT, SEED, digest_of, entries, read_page
+from tests.docs.seed_sides import SIDES, Side, marks_of, params, snippet
+from tests.docs.seed_workers import check
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from tests.compat.api import Api
+    from tests.docs.seed_index import Printed
+    from tests.server_process import ServerProcess
 
-SEED = Path(__file__).with_name("seed")
-APP_ID = "my-app"  # what the page calls it
+OWN_TESTS = {
+    "connect_lifecycle_close": "test_seed_lifecycle: its program ends by itself",
+    "connect_lifecycle_closed": "test_seed_lifecycle: the same as another one until a signal comes",
+    "connect_health_checks_node_js": "test_seed_health_checks: it listens at a port",
+    "connect_health_checks_bun": "test_seed_health_checks: it listens at a port",
+    "connect_self_hosted": "test_seed_production: it needs a server with an address of its own",
+}
+"""Blocks that connect in another way than these."""
 
+VARIABLE = "connect_worker_concurrency.sh"
 
-class Substitution(msgspec.Struct, frozen=True):
-    """A text that is replaced wherever it is printed; `sdk` is empty if for every SDK."""
-
-    printed: str
-    replacement: str
-    sdk: str = ""
-
-
-SUBSTITUTIONS = (
-    Substitution("import inngest\n", "import stepwell as inngest\n", "stepwell"),
-    Substitution(
-        "from inngest.connect import connect\n",
-        "from stepwell.connect import connect\n",
-        "stepwell",
-    ),
-    # A misprint: two `asyncio.run` in a row, of which the first never returns.
-    Substitution(
-        "# Connection 1 with different concurrency limit\nasyncio.run(\n",
-        "async def main() -> None:\n    await asyncio.gather(\n",
-    ),
-    Substitution(
-        ").start()\n)\n\n# Connection 2 with different concurrency limit\nasyncio.run(\n",
-        ").start(),\n",
-    ),
-    Substitution(
-        "        max_worker_concurrency=20,\n    ).start()\n)\n",
-        "        max_worker_concurrency=20,\n    ).start(),\n    )\n\n\nasyncio.run(main())\n",
-    ),
-)
+CASES = [
+    pytest.param(side, each, id=f"{side.name}-{each.name}", marks=marks_of(side))
+    for side in SIDES
+    for each in side.snippets
+    if each.name not in OWN_TESTS
+]
 
 
-class Snippet(msgspec.Struct, frozen=True):
-    """A block, whether it needs a preamble, and the connections that it makes."""
-
-    name: str
-    is_fragment: bool
-    connections: list[dict[str, Any]]
-
-
-SNIPPETS = (
-    Snippet("connect_getting_started", False, [{}]),
-    Snippet(
-        "connect_worker_concurrency",
-        True,
-        [{"instanceId": "example-worker", "maxWorkerConcurrency": 10}],
-    ),
-    Snippet(
-        "connect_connection_level_concurrency",
-        True,
-        [
-            {"instanceId": "worker-1-conn-1", "maxWorkerConcurrency": 50},
-            {"instanceId": "worker-1-conn-2", "maxWorkerConcurrency": 20},
-        ],
-    ),
-)
-PREAMBLES = {"connect": ("connect_getting_started", "asyncio.run(\n")}
-"""By page: a whole program, and where its last statement begins."""
-
-
-def program(snippet: Snippet, sdk: Sdk) -> str:
-    """The block as a program for this SDK."""
-    text = printed(snippet.name)
-    if snippet.is_fragment:
-        name, last_statement = PREAMBLES[snippet.name.partition("_")[0]]
-        preamble, found, _ = printed(name).partition(last_statement)
-        assert found, f"{name} has no {last_statement!r}"
-        text = preamble + text
-    for substitution in SUBSTITUTIONS:
-        if substitution.sdk in ("", sdk.name):
-            text = text.replace(substitution.printed, substitution.replacement)
-    return text
-
-
-def printed(name: str) -> str:
-    """The block as it is on the page."""
-    return (SEED / f"{name}.py").read_text()
-
-
-@pytest.fixture(scope="module")
-def dev(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    with ServerProcess(data_dir=tmp_path_factory.mktemp("seed") / "data") as server:
-        yield server
-
-
-@pytest.mark.parametrize("snippet", SNIPPETS, ids=lambda snippet: snippet.name)
-@pytest.mark.parametrize(
-    "sdk",
-    [
-        pytest.param(OFFICIAL, id="official", marks=pytest.mark.compat),
-        pytest.param(OURS, id="ours"),
-    ],
-)
+@pytest.mark.parametrize(("side", "snippet"), CASES)
 def test_the_function_of_the_block_runs(
-    dev: ServerProcess, snippet: Snippet, sdk: Sdk, tmp_path: Path
+    dev: ServerProcess, api: Api, side: Side, snippet: Snippet, tmp_path: Path
 ) -> None:
-    api = Api(lambda: dev.api_url)
-    worker = WorkerProcess(
-        program(snippet, sdk),
-        sdk=Sdk(sdk.name, sdk.python, {}),
-        url=dev.api_url,
-        app_id=APP_ID,
-        stage=Stage(tmp_path),
-    )
-    with worker:
-        connections = wait_for(
-            lambda: ready(api, len(snippet.connections)),
-            lambda: f"the block to connect:\n{worker.log}",
-        )
-        event_id = api.send("user.created", {"user_id": "123"})
-
-        assert api.completed(event_id) is None
-
-        poll(lambda: worker.log.count("Function called") == 1, "the print", timeout_s=5)
-        assert api.run(api.run_id(event_id))["function"]["slug"] == "handle-signup"
-        for seen, wanted in zip(connections, snippet.connections, strict=True):
-            assert wanted.items() <= seen.items()
+    with side.worker(snippet, tmp_path, {"INNGEST_DEV": dev.api_url}) as worker:
+        check(api, worker, snippet)
 
 
-def ready(api: Api, count: int) -> list[dict[str, Any]] | None:
-    """The connections of the app, by their instances' names, once there are so many."""
-    workers = [
-        worker
-        for worker in api.workers(status="READY")
-        if [app["id"] for app in worker["apps"]] == [APP_ID]
-    ]
-    workers.sort(key=lambda worker: str(worker["instanceId"]))
-    return workers if len(workers) == count else None
+@pytest.mark.parametrize("side", params(*SIDES))
+def test_the_variable_sets_the_limit_and_an_option_goes_before_it(
+    dev: ServerProcess, api: Api, side: Side, tmp_path: Path
+) -> None:
+    environ = dict(word.split("=", 1) for word in shlex.split(printed(VARIABLE)))
+    assert environ == {"INNGEST_CONNECT_MAX_WORKER_CONCURRENCY": "100"}
+    environ["INNGEST_DEV"] = dev.api_url
+
+    for name, limit in (("getting_started", 100), ("worker_concurrency", 10)):
+        directory = tmp_path / name
+        directory.mkdir()
+        block = snippet(side, name)
+        wanted = ({"maxWorkerConcurrency": limit},)
+        with side.worker(block, directory, environ) as worker:
+            check(api, worker, msgspec.structs.replace(block, connections=wanted))
+
+
+def test_every_block_of_the_pages_has_a_file_or_is_left_out_for_its_subject() -> None:
+    files = {path.name for path in SEED.iterdir()} - {"index.tsv"}
+    assert sorted(entry.file for entry in entries() if entry.file) == sorted(files)
+    for entry in entries():
+        assert bool(entry.file) != (entry.printed.page in LEFT_OUT), entry
+        if entry.file:
+            assert digest_of(printed(entry.file)) == entry.printed.digest, entry.file
 
 
 def test_every_file_is_a_case_and_every_substitution_is_needed() -> None:
-    assert sorted(path.stem for path in SEED.glob("*.py")) == sorted(s.name for s in SNIPPETS)
-    text = "".join(printed(snippet.name) for snippet in SNIPPETS)
-    for substitution in SUBSTITUTIONS:
-        assert substitution.printed in text, substitution
+    assert_complete("py", seed_python.SNIPPETS, seed_python.SUBSTITUTIONS)
+    assert_complete("go", seed_go.SNIPPETS, seed_go.SUBSTITUTIONS)
+    assert_complete("ts", seed_typescript.SNIPPETS, seed_typescript.SUBSTITUTIONS)
+    others = {path.name for path in SEED.iterdir() if path.suffix not in (".py", ".go", ".ts")}
+    assert others == {"index.tsv", VARIABLE, "connect_readiness_probe.yaml"}
+
+
+@pytest.mark.skipif("SEED_PAGES" not in os.environ, reason="SEED_PAGES names no directory of pages")
+def test_the_index_has_every_block_of_the_pages() -> None:
+    found: list[Printed] = []
+    for page in sorted(Path(os.environ["SEED_PAGES"]).iterdir()):
+        found += [block for block, _ in read_page(page.read_text(encoding="utf-8"))]
+    assert found == [entry.printed for entry in entries()]

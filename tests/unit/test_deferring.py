@@ -260,3 +260,17 @@ def test_defer_inside_a_step_is_refused() -> None:
         ctx.step.run("a", lambda: deferring(ctx))
 
     assert error_of(call_sync(handler))["code"] == "step_nested"
+
+
+def test_function_that_would_not_start_is_refused() -> None:
+    by_event = Client(app_id="shop", is_production=False).function("ship", event="e")(
+        lambda _ctx: None
+    )
+
+    outcome = call(lambda ctx: ctx.step.defer("later", by_event, {}), "a")
+
+    assert (
+        "'shop-ship' is deferred and would not start: add TriggerDeferred()"
+        in (error_of(outcome)["message"])
+    )
+    assert outcome.no_retry

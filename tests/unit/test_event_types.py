@@ -267,6 +267,29 @@ def test_event_that_does_not_fit_is_told_before_the_function_begins() -> None:
     assert caught.value.code == "event_data_invalid"
 
 
+class Plain:
+    def __init__(self, total: int) -> None:
+        self.total = total
+
+
+def test_class_that_cannot_be_read_is_refused() -> None:
+    with pytest.raises(ConfigError, match="the class Plain, which cannot be read from JSON: make"):
+        EventType("order/paid", Plain)
+
+
+def test_type_that_makes_no_sense_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"cannot be read from JSON: .* may not contain"):
+        EventType("order/paid", list[StructOrder | DataOrder])
+
+
+def test_type_that_refers_to_what_is_not_there_yet_is_taken() -> None:
+    @dataclass
+    class Later:
+        lines: list[NotHere]  # type: ignore[name-defined]  # noqa: F821 - that is the point
+
+    assert EventType("order/paid", Later).data is Later
+
+
 # --- the types themselves, when the program runs ---
 
 

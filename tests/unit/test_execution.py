@@ -461,8 +461,27 @@ def test_result_that_has_no_json_form_is_final() -> None:
 
     outcome = both(handler, handler_sync)
 
-    assert error_of(outcome)["code"] == "output_unserializable"
+    error = error_of(outcome)
+    assert error["code"] == "output_unserializable"
+    assert error["message"] == (
+        "the function's result (object) cannot be written as JSON: objects of type object are not "
+        "supported; use plain values, a dataclass, a msgspec struct or a pydantic model"
+    )
     assert outcome.no_retry
+
+
+def test_result_of_a_step_that_has_no_json_form_is_named() -> None:
+    async def handler(ctx: Context) -> object:
+        return await ctx.step.run("charge", object)
+
+    def handler_sync(ctx: ContextSync) -> object:
+        return ctx.step.run("charge", object)
+
+    [op] = ops_of(both(handler, handler_sync))
+
+    assert op["error"]["message"].startswith(
+        "the result of step 'charge' (object) cannot be written as JSON: "
+    )
 
 
 def test_result_over_the_limit_is_final() -> None:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import msgspec
 import pytest
 
 from stepwell.errors import ConfigError, NonRetriableError, StepError, StepwellError
 from stepwell.outcome import UNTOLD, error_outcome, is_final, stack_text
+from tests.unit.calls import call_async, call_sync, error_of
+
+if TYPE_CHECKING:
+    from stepwell.context import ContextSync
 
 
 def deep(levels: int) -> None:
@@ -99,3 +105,47 @@ def test_outcome_of_last_resort_is_an_error_that_is_retried() -> None:
     assert UNTOLD.kind == "error"
     assert not UNTOLD.no_retry
     assert msgspec.json.decode(UNTOLD.body)["code"] == "internal_error"
+
+
+# --- the lines of the program ---
+
+
+def misuse(ctx: Any) -> None:
+    ctx.step.sleep("later", "1h")  # the line to be seen
+
+
+async def misuse_async(ctx: Any) -> None:
+    await ctx.step.sleep("later", "1h")  # the line to be seen
+
+
+def test_stack_of_a_mistake_ends_with_the_line_that_made_it() -> None:
+    for outcome in (call_sync(misuse), call_async(misuse_async)):
+        stack = error_of(outcome)["stack"]
+
+        assert "# the line to be seen" in stack.rpartition('File "')[2]
+        assert "stepwell/step" not in stack
+
+
+def test_stack_of_another_error_is_whole() -> None:
+    def handler(ctx: ContextSync) -> None:
+        ctx.group.parallel((lambda: [][1],))
+
+    assert "IndexError" in error_of(call_sync(handler))["stack"]
+    assert "stepwell/group.py" in error_of(call_sync(handler))["stack"]
+
+
+def test_cause_that_is_all_ours_is_left_out() -> None:
+    stack = error_of(call_sync(lambda _ctx: object()))["stack"]
+
+    assert "cannot be written as JSON" in stack
+    assert "File" not in stack
+
+
+def test_cause_in_the_program_stays() -> None:
+    class Model:
+        def model_dump(self, **_options: object) -> None:
+            raise ValueError("hidden field")
+
+    stack = error_of(call_sync(lambda _ctx: Model()))["stack"]
+
+    assert "in model_dump" in stack

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import click
 
+from stepwell.cli.event_runs import trigger_text
 from stepwell.cli.target import talks_to_server
 from stepwell.cli.text import print_columns, print_json
 
@@ -46,15 +47,10 @@ def command(api: Api, apps: tuple[str, ...], limit: int, as_json: bool) -> None:
                 function.get("app", {}).get("id"),
                 function.get("slug"),
                 function.get("name"),
-                ", ".join(_trigger(trigger) for trigger in function.get("triggers", [])),
+                ", ".join(trigger_text(trigger) for trigger in function.get("triggers", [])),
                 function.get("configuration", {}).get("retries", {}).get("value"),
             )
             for function in functions
         ],
         empty="No functions. Start a worker; it registers its functions by itself.",
     )
-
-
-def _trigger(trigger: dict[str, Any]) -> str:
-    condition = trigger.get("if")
-    return f"{trigger.get('value')} if {condition}" if condition else str(trigger.get("value"))

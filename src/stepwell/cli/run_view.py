@@ -11,6 +11,7 @@ from stepwell.cli.event_runs import full_name
 from stepwell.cli.stacks import stack_lines
 from stepwell.cli.text import (
     COLORS,
+    cancellation_text,
     duration,
     error_stack,
     error_text,
@@ -129,6 +130,8 @@ class LineView:
         waiting = run.get("waiting")
         if waiting and status not in ENDED:
             say(f"waits     {waiting_text(waiting, _now_ms())}")
+        if cancellation := run.get("cancellation"):
+            say(f"reason    {cancellation_text(cancellation)}")
         if status == "FAILED":
             say(f"error     {shortened(error_text(output), full=self._full)}")
             self._show_stack(error_stack(output))

@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
-from stepwell.cli.event_runs import full_name, read_runs, started_nothing
+from stepwell.cli.event_runs import (
+    full_name,
+    read_event,
+    read_runs,
+    started_nothing,
+    told_runs,
+)
 from stepwell.cli.target import talks_to_server
 from stepwell.cli.text import plain, print_json
 from stepwell.errors import StepwellError
@@ -41,7 +47,8 @@ def command(
     """Send the event NAME with the JSON object DATA, and print its id once it is stored.
 
     What it started goes to standard error, so that the output is the id alone; with --json both
-    are in the output.
+    are in the output. If it started nothing, runs that went on with it, or that it cancelled, are
+    named instead.
 
     \b
     Examples:
@@ -58,6 +65,9 @@ def command(
             click.echo(sent)
     try:
         runs = [run for sent in ids for run in read_runs(api, sent)]
+        told: list[tuple[str, str]] = []
+        if not runs and not as_json:  # then it was sent for those that wait for it, or in vain
+            told = [each for sent in ids for each in told_runs(read_event(api, sent))]
     except StepwellError as error:  # it is stored all the same, and its key may open no more
         click.echo(f"what it started cannot be read: {error.message} [{error.code}]", err=True)
         if as_json:
@@ -68,7 +78,9 @@ def command(
         return
     for run in runs:
         click.echo(f"started {full_name(run)}  {run['id']}", err=True)
-    if not runs:
+    for word, run_id in told:
+        click.echo(f"{word} {run_id}", err=True)
+    if not runs and not told:
         click.echo(started_nothing(plain(name), plain(event_id) if event_id else None), err=True)
 
 

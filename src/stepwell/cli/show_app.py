@@ -8,6 +8,7 @@ from urllib.parse import quote
 import click
 
 from stepwell.cli.api import NotFound
+from stepwell.cli.event_runs import trigger_text
 from stepwell.cli.target import talks_to_server
 from stepwell.cli.text import local_time, plain, print_json
 
@@ -54,7 +55,7 @@ def command(api: Api, app_id: str, as_json: bool) -> None:
         click.echo(f"{'error':<9}  {click.style(plain(error['code']), fg='red')}: "
                    f"{plain(error['text'])} (since {local_time(error['since'])})")  # fmt: skip
     for function in functions:
-        triggers = ", ".join(str(each.get("value")) for each in function.get("triggers", []))
+        triggers = ", ".join(trigger_text(each) for each in function.get("triggers", []))
         click.echo(f"{'function':<9}  {plain(function['slug'])}  {plain(triggers)}".rstrip())
 
 

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-from urllib.parse import quote
 
 import click
 
-from stepwell.cli.event_runs import full_name, read_runs, started_nothing
+from stepwell.cli.event_runs import (
+    full_name,
+    read_event,
+    read_runs,
+    started_nothing,
+    told_runs,
+)
 from stepwell.cli.target import talks_to_server
 from stepwell.cli.text import COLORS, json_text, local_time, plain, print_json, shortened
 
@@ -23,6 +28,8 @@ if TYPE_CHECKING:
 def command(api: Api, event_id: str, full: bool, as_json: bool) -> None:
     """Show an event: its name, its data, the runs that it started.
 
+    Of the last events the server also knows the runs that went on with them, or were cancelled.
+
     ID is the one that the server gave it.
 
     \b
@@ -30,7 +37,7 @@ def command(api: Api, event_id: str, full: bool, as_json: bool) -> None:
       stepwell show event 01K6ZB1YV2M3N4P5Q6R7S8T9V0
       stepwell show event 01K6ZB1YV2M3N4P5Q6R7S8T9V0 --json
     """
-    event = api.get(f"/v1/events/{quote(event_id, safe='')}")["data"]
+    event = read_event(api, event_id)
     runs = read_runs(api, event_id)
     if as_json:
         print_json({"event": event, "runs": runs})
@@ -46,5 +53,8 @@ def command(api: Api, event_id: str, full: bool, as_json: bool) -> None:
         status = run.get("status", "")
         shown = click.style(status.lower(), fg=COLORS.get(status))
         click.echo(f"run       {run['id']}  {full_name(run)}  {shown}")
-    if not runs:
+    told = told_runs(event)
+    for word, run_id in told:
+        click.echo(f"{word} {run_id}")
+    if not runs and not told:
         click.echo(started_nothing(plain(event.get("name")), plain(own_id) if own_id else None))

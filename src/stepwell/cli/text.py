@@ -109,13 +109,22 @@ def waiting_text(waiting: dict[str, Any], now_ms: int) -> str:
     return text if until_ms is None else f"{text}, {duration(max(0, until_ms - now_ms))} to go"
 
 
+def cancellation_text(cancellation: dict[str, Any]) -> str:
+    """What cancelled a run."""
+    parts = (cancellation.get("reason"), cancellation.get("event"))
+    return plain(", ".join(str(part) for part in parts if part))
+
+
 def error_text(output: Any) -> str:
-    """What a failed step, attempt or run says of itself: `Name: message`, on one line."""
+    """What a failed step, attempt or run says of itself: `Name: message [code]`, on one line."""
     error = _error(output)
     if not isinstance(error, dict):
         return plain(error)
-    name, message = error.get("name"), error.get("message")
-    return plain(": ".join(str(part) for part in (name, message) if part))
+    name, message, code = error.get("name"), error.get("message"), error.get("code")
+    text = ": ".join(str(part) for part in (name, message) if part)
+    if isinstance(code, str) and code not in ("", "unknown"):  # an error of the program has none
+        text = f"{text} [{code}]"
+    return plain(text)
 
 
 def error_stack(output: Any) -> str:

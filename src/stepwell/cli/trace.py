@@ -6,7 +6,7 @@ only for what would survive a crash of the server.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
 
@@ -25,19 +25,26 @@ class Commit(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         at_ms: When, in milliseconds since the epoch.
         kind: `attempt` is one that failed and is tried again; `lost` a call whose worker vanished.
+            `wait` is for an event, `fetch` and `ai` are requests that the server made.
         name: The step's id as the user wrote it; empty for the function's own body.
         status: As the API spells it.
         took_ms: How long the step or sleep took, if the trace says.
+        about: The event or signal that was waited for, or the function that was invoked.
+        run_id: The run of that function.
+        timed_out: It waited in vain.
         attempt: Which attempt this was, from 0, as `ctx.attempt` counts; a lost call is none.
         error: Why it failed, on one line.
         stack: Where, as the SDK sent it; empty if it sent none.
     """
 
     at_ms: int
-    kind: Literal["step", "sleep", "attempt", "lost"]
+    kind: Literal["step", "sleep", "wait", "signal", "invoke", "fetch", "ai", "attempt", "lost"]
     name: str
     status: str
     took_ms: int | None = None
+    about: str = ""
+    run_id: str = ""
+    timed_out: bool = False
     attempt: int = 0
     error: str = ""
     stack: str = ""
@@ -51,8 +58,13 @@ class Commit(msgspec.Struct, frozen=True, kw_only=True):
                 word, note = "failed", f"attempt {self.attempt}: {self.error}"
             case "lost":
                 word, note = "lost", "its worker went away; the same attempt goes to another"
+            case "wait" | "signal" if self.timed_out:
+                word, what_came = "timed out", "event" if self.kind == "wait" else "signal"
+                note = f"no {what_came} came in {duration(self.took_ms)}  {self.about}"
             case _:
                 word, note = self.status.lower(), duration(self.took_ms)
+                for more in (self.about, self.run_id and f"run {self.run_id}"):
+                    note += f"  {more}" if more else ""
                 if self.attempt:
                     note += f"  (attempt {self.attempt})"
                 if self.error:
@@ -102,9 +114,13 @@ class TraceFollower:
         status = span.get("status", "")
         if is_step and ended and status in ENDED and self._is_new(span["id"]):
             took = span.get("durationMs")
+            info = span.get("stepInfo", {})
             yield Commit(
                 at_ms=parse_time_ms(ended) or 0,
-                kind="sleep" if span.get("stepOp") == "SLEEP" else "step",
+                kind=_kind(span),
+                about=_about(info),
+                run_id=info.get("runId", ""),
+                timed_out=info.get("timedOut", False),
                 name=name,
                 status=status,
                 took_ms=None if took is None else int(took),
@@ -123,6 +139,29 @@ class TraceFollower:
         new = key not in self._told
         self._told.add(key)
         return new
+
+
+_KINDS: Final[dict[str, Literal["wait", "signal", "invoke", "fetch", "ai"]]] = {
+    "event": "wait",
+    "signal": "signal",
+    "invoke": "invoke",
+    "fetch": "fetch",
+    "ai": "ai",
+}
+
+
+def _kind(
+    span: dict[str, Any],
+) -> Literal["step", "sleep", "wait", "signal", "invoke", "fetch", "ai"]:
+    if span.get("stepOp") == "SLEEP":
+        return "sleep"
+    return _KINDS.get(span.get("stepInfo", {}).get("kind"), "step")
+
+
+def _about(info: dict[str, Any]) -> str:
+    about = info.get("event") or info.get("signal") or info.get("function") or ""
+    condition = info.get("if")
+    return plain(f"{about} if {condition}" if condition else about)
 
 
 def progress(root: dict[str, Any], now_ms: int, waiting: dict[str, Any] | None = None) -> str:

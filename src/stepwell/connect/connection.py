@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from typing import TYPE_CHECKING, Any, assert_never
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final, assert_never
 
+from stepwell.app import check_client, functions_by_id
 from stepwell.background import LookupThreads
 from stepwell.config import default_instance_id, gateway_url_override
 from stepwell.config import max_worker_concurrency as resolve_concurrency
@@ -19,16 +21,16 @@ from stepwell.connect.state import ConnectionState, StateCell
 from stepwell.connect.stderr_log import shown_on_stderr
 from stepwell.connect.worker import Plan, Timing, Worker
 from stepwell.errors import ConfigError, StepwellError
-from stepwell.wire.keys import validate_signing_key
 
 if TYPE_CHECKING:
     import signal
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from stepwell.client import Client
     from stepwell.function import Function
 
 TIMING = Timing()
+FORM: Final = "connect(apps=[(client, [function])])"
 
 _log = logging.getLogger("stepwell.connect")
 
@@ -56,16 +58,11 @@ def connect(
     Raises:
         ConfigError: The apps cannot share a connection, or an option cannot be used.
     """
+    _check_apps(apps)
     clients = [client for client, _ in apps]
     _check_clients(clients)
     settings = clients[0].settings
-    if settings.api_base_url is None:
-        raise ConfigError(
-            "this client has no server: pass api_base_url= or set STEPWELL_BASE_URL",
-            code="base_url_missing",
-        )
-    for key in settings.signing_keys:
-        validate_signing_key(key)
+    assert settings.api_base_url is not None, "checked with the clients"
     targets = {client.app_id: _targets(client, functions) for client, functions in apps}
     limit = resolve_concurrency(max_worker_concurrency)
     override = gateway_url_override()
@@ -300,9 +297,20 @@ def _innermost(error: BaseException) -> BaseException:
     return error
 
 
+def _check_apps(apps: Sequence[tuple[Client, Sequence[Function[Any]]]]) -> None:
+    for app in apps if isinstance(apps, Sequence) else [apps]:
+        if not isinstance(app, tuple | list) or len(app) != 2:
+            raise ConfigError(
+                f"an app is a client with its functions, this is a {type(app).__name__}; "
+                f"write {FORM}"
+            )
+
+
 def _check_clients(clients: Sequence[Client]) -> None:
     if not clients:
         raise ConfigError("connect() needs at least one app", code="apps_missing")
+    for client in clients:
+        check_client(client, FORM)
     names = [client.app_id for client in clients]
     if len(set(names)) != len(names):
         raise ConfigError(
@@ -320,21 +328,7 @@ def _check_clients(clients: Sequence[Client]) -> None:
 
 
 def _targets(client: Client, functions: Sequence[Function[Any]]) -> dict[str, Target]:
-    if not functions:
-        raise ConfigError(f"app {client.app_id!r} has no functions", code="functions_missing")
-    targets: dict[str, Target] = {}
-    for declared in functions:
-        if declared.app_id != client.app_id:
-            raise ConfigError(
-                f"function {declared.id!r} belongs to app {declared.app_id!r}, not to "
-                f"{client.app_id!r}",
-                code="functions_conflict",
-            )
-        for function in declared.with_failure_handler():
-            if function.id in targets:
-                raise ConfigError(
-                    f"app {client.app_id!r} has two functions named {function.id!r}",
-                    code="functions_conflict",
-                )
-            targets[function.id] = Target(client, function)
-    return targets
+    return {
+        slug: Target(client, function)
+        for slug, function in functions_by_id(client, functions, FORM).items()
+    }

@@ -246,8 +246,9 @@ class Executor:
             # The function let one out that nobody asked for: a failure like any other.
             outcome = execution.raised(error)
         except Exception as error:  # a request that cannot be read, state that cannot be had
-            self._log.unreadable(request, error)
-            return _unreadable(error)
+            outcome = _unreadable(error)
+            self._log.unreadable(request, error, final=outcome.no_retry)
+            return outcome
         self._log.ended(request, call, execution)
         return outcome
 
@@ -273,8 +274,8 @@ class Executor:
             outcome = run_sync(execution, target.function.handler, ctx)
             self._log.ended(request, call, execution)
         except Exception as error:  # a request that cannot be read, state that cannot be had
-            self._log.unreadable(request, error)
             outcome = _unreadable(error)
+            self._log.unreadable(request, error, final=outcome.no_retry)
         return outcome
 
     # --- state that was too large to send ---

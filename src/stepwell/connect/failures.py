@@ -14,7 +14,7 @@ from stepwell.outcome import Failure, user_frames
 
 if TYPE_CHECKING:
     from stepwell.execution import Execution
-    from stepwell.wire.calls import Call
+    from stepwell.wire.calls import Call, CallContext
 
 RUNS_REMEMBERED_MAX = 1_000  # How many runs' strays are known before the oldest may be told again.
 
@@ -54,8 +54,20 @@ class FailureLog:
                 call.ctx.run_id,
             )
 
-    def unreadable(self, request: Requested, error: Exception) -> None:
-        """A call could not even begin: it cannot be read, or its state cannot be had."""
+    def unreadable(self, request: Requested, error: Exception, *, final: bool = False) -> None:
+        """A call could not even begin: it cannot be read, or its state cannot be had.
+
+        Args:
+            final: The run fails by it, as when its event does not have the declared type.
+        """
+        if final:
+            self._log.error(
+                "%s failed and is not tried again: %s (run %s)",
+                request.function_slug,
+                error,
+                request.run_id,
+            )
+            return
         self._log.warning(
             "%s: a call could not begin and will be tried again: %s (run %s)",
             request.function_slug,
@@ -95,16 +107,19 @@ def _tell(log: logging.Logger, slug: str, call: Call, failure: Failure) -> None:
             ctx.run_id,
         )
         return
-    what = slug if failure.step_id is None else f"{slug}: step {failure.step_id!r}"
-    attempt = f"{ctx.attempt + 1}"
-    if ctx.max_attempts is not None:
-        attempt += f" of {ctx.max_attempts}"
     log.log(
         logging.ERROR if failure.final else logging.WARNING,
-        "%s failed on attempt %s and %s (run %s)",
-        what,
-        attempt,
-        "is not tried again" if failure.final else "will be tried again",
+        "%s failed on attempt %d and %s (run %s)",
+        slug if failure.step_id is None else f"{slug}: step {failure.step_id!r}",
+        ctx.attempt,
+        "is not tried again" if failure.final else f"will be tried again{_times_left(ctx)}",
         ctx.run_id,
         exc_info=(type(error), error, user_frames(error)),
     )
+
+
+def _times_left(ctx: CallContext) -> str:
+    if ctx.max_attempts is None:
+        return ""
+    left = ctx.max_attempts - ctx.attempt - 1
+    return ", once more" if left == 1 else f", up to {left} more times"

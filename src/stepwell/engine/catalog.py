@@ -49,12 +49,20 @@ def check_registration(registration: Registration) -> None:
                 if trigger.cron is not None:
                     parse_cron(trigger.cron)
                 elif trigger.expression is not None:
-                    compile_expression(trigger.expression)
+                    _check_condition(trigger.expression)
             for cancel in function.cancels:
                 if cancel.expression is not None:
                     compile_expression(cancel.expression, policy=Policy.RESTRICTED)
         except WireError as error:
             raise function_invalid(where, error.message) from error
+
+
+def _check_condition(text: str) -> None:
+    if "async" in compile_expression(text).names():
+        raise WireError(
+            f"the expression {quoted(text)} of a trigger names `async`, which is what arrives "
+            "later, for a wait or a cancellation; a trigger's own event is `event`"
+        )
 
 
 class FunctionEntry(msgspec.Struct, frozen=True, kw_only=True):

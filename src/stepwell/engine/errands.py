@@ -73,6 +73,13 @@ class Errands:
             found.append(item)
         return found
 
+    def seeks(self, event_id: EventId) -> bool:
+        """Whether runs are still to be looked at that this event may concern."""
+        return any(
+            isinstance(errand, MatchEvent) and errand.event_id == event_id
+            for errand in self._errands.values()
+        )
+
     def oldest_ms(self) -> int | None:
         """When the first of those that are not done came about."""
         for errand_id in self._errands:

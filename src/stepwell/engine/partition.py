@@ -70,6 +70,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from stepwell.engine.inputs import Input
+    from stepwell.engine.leases import Lease
     from stepwell.engine.queue.backlog import Place
     from stepwell.engine.rows import PutApp, PutErrand, PutFunction, PutSchedule, RunImage
     from stepwell.engine.state import Timed
@@ -193,7 +194,7 @@ class Partition:
         room = DUE_PER_TURN_MAX
         while room and (lease := self.leases.pop_ended(turn.now_ms)) is not None:
             self.at_work = lease.run.run_id
-            self._lose(turn, lease.run, lease.job)
+            self._lose(turn, lease)
             room -= 1
         behind_ms = self.errands.oldest_ms()
         too_early: list[tuple[Run, Wait]] = []
@@ -476,8 +477,12 @@ class Partition:
                 give_away(lease.run, lease.job)
 
     @staticmethod
-    def _lose(turn: Turn, run: Run, job: Job) -> None:
-        give_away = turn.requeue if ends_with_server(job) else turn.lose
+    def _lose(turn: Turn, lease: Lease) -> None:
+        run, job = lease.run, lease.job
+        # What ended with the server that made it is made again. One that this server lets lie,
+        # time after time, must not be made for ever.
+        ended_with_server = ends_with_server(job) and lease.connection_id is None
+        give_away = turn.requeue if ended_with_server else turn.lose
         turn.owner.workers.free(job.instance_id)
         job.request_id = None
         job.instance_id = ""

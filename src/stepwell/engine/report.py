@@ -13,6 +13,7 @@ from stepwell.engine.ops import HANDLERS, PENDING_KINDS, STEPLESS_KINDS
 from stepwell.engine.rows import HistoryKind, RunStatus, StepKind
 from stepwell.engine.state import OVER, Sleep
 from stepwell.engine.turn import failure
+from stepwell.engine.waits import is_known
 from stepwell.wire.ids import UNTARGETED_STEP
 from stepwell.wire.outcomes import Ops, Raised, Returned
 from stepwell.wire.quoting import quoted
@@ -133,6 +134,9 @@ class Report:
             self._planned = {UNTARGETED_STEP, self._job.step_id, *aims}
         if op.id in run.steps or op.id in self._planned:
             return
+        state = run.state
+        if (state.sleeps or state.waits) and is_known(run, op.id):
+            return
         self._planned.add(op.id)
         self.turn.put_history(run, _STEP_PLANNED, op.id, 0, None, name=op.label)
         self.turn.add_job(run, op.id, self._job.current)
@@ -140,7 +144,7 @@ class Report:
     def start_sleep(self, op: Op, due_ms: int) -> None:
         """Wait until then."""
         run = self.run
-        if op.id in run.steps or any(sleep.step_id == op.id for sleep in run.state.sleeps):
+        if is_known(run, op.id):
             return
         self.is_fruitful = True
         sleep = Sleep(step_id=op.id, name=op.label, started_ms=self.turn.now_ms, due_ms=due_ms)

@@ -69,6 +69,11 @@ class Job(msgspec.Struct, array_like=True, eq=False):
     sent_ms: int = 0
     request_seq: int = -1
 
+    def seeks(self, step_id: str) -> bool:
+        """Whether it is to bring the outcome of this step: an SDK may call a step as calls are
+        called that are aimed at none, and those are not aimed at it."""
+        return self.step_id == step_id and (step_id != UNTARGETED_STEP or self.request_seq >= 0)
+
 
 class Sleep(msgspec.Struct, array_like=True, eq=False):
     """A step that waits for a time."""

@@ -352,8 +352,8 @@ class Turn:
     def stop_seeking(self, run: Run, step_id: str, *, but: Job | None = None) -> None:
         """A step has its outcome: withdraw what else would bring one, but for this call."""
         state = run.state
-        if step_id != UNTARGETED_STEP:  # an SDK may call a step so; those jobs are not aimed at it
-            for job in [job for job in state.jobs if job.step_id == step_id and job is not but]:
+        for job in [job for job in state.jobs if job.step_id == step_id and job is not but]:
+            if job.seeks(step_id):
                 self.remove_job(run, job)
         if state.sleeps:
             state.sleeps = [sleep for sleep in state.sleeps if sleep.step_id != step_id]

@@ -44,9 +44,15 @@ INVOKE_TIMED_OUT = msgspec.json.encode(
 
 
 def is_known(run: Run, step_id: str) -> bool:
-    """Whether the step is over, or the run waits for it already: a report that comes again, or one
-    of parallel calls, says so more than once."""
-    return step_id in run.steps or any(wait.step_id == step_id for wait in run.state.waits)
+    """Whether the step is over, or something is to bring its outcome already: a report that comes
+    again, or one of parallel calls, says so more than once."""
+    state = run.state
+    return (
+        step_id in run.steps
+        or any(wait.step_id == step_id for wait in state.waits)
+        or any(sleep.step_id == step_id for sleep in state.sleeps)
+        or any(job.seeks(step_id) for job in state.jobs)
+    )
 
 
 def start_event_wait(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
-from stepwell.expressions.checking import Policy, check, uses_now
+from stepwell.expressions.checking import Policy, check, names_in, uses_now
 from stepwell.expressions.compiler import compile_node
 from stepwell.expressions.faults import EvaluationError
 from stepwell.expressions.interpolation import Known, interpolate
@@ -133,6 +133,10 @@ class Expression:
         """
         text, root = interpolate(self.text, self._root, event, self._known)
         return Expression(text, root)
+
+    def names(self) -> frozenset[str]:
+        """The variables that the value depends on, and `now` if it depends on the time."""
+        return names_in(self._root, {})
 
     def is_false(self) -> bool:
         """Whether it is known not to match, whatever arrives: it is `false`, or needs to be."""

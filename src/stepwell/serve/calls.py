@@ -68,6 +68,12 @@ class CallRunner:
             return asyncio.run(self._run_async(order))
         return self._run_sync_function(order)
 
+    def _unreadable(self, order: CallOrder, error: Exception) -> Outcome:
+        """What a call ends with that could not begin: another may, unless the program says no."""
+        final = isinstance(error, NonRetriableError)
+        self._log.unreadable(order, error, final=final)
+        return error_outcome(error, no_retry=final)
+
     # --- async functions ---
 
     async def _run_async(self, order: CallOrder) -> Outcome:
@@ -88,8 +94,7 @@ class CallRunner:
             execution = execution_of(call, order.step_id or None)
             ctx = context_of(call, execution, self._client, order.function)
         except Exception as error:  # an event that cannot be read, state that cannot be had
-            self._log.unreadable(order, error)
-            return error_outcome(error, no_retry=isinstance(error, NonRetriableError))
+            return self._unreadable(order, error)
         try:
             outcome = await run_async(execution, order.function.handler, ctx)
         except asyncio.CancelledError as error:
@@ -162,8 +167,7 @@ class CallRunner:
             execution = execution_of(call, order.step_id or None)
             ctx = context_sync_of(call, execution, self._client, order.function)
         except Exception as error:  # an event that cannot be read, state that cannot be had
-            self._log.unreadable(order, error)
-            return error_outcome(error, no_retry=isinstance(error, NonRetriableError))
+            return self._unreadable(order, error)
         outcome = run_sync(execution, interruptible, ctx)
         self._log.ended(order, call, execution)
         return outcome

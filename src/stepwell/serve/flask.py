@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from stepwell.app import check_program
 from stepwell.serve.options import resolve_options, route_of
 from stepwell.serve.shell import Shell
 from stepwell.serve.wsgi import head_of, read_up_to
@@ -67,6 +68,7 @@ def serve(
         enable_unauthed_sync=enable_unauthed_sync,
         streaming=False,
     )
+    check_program(app, (flask.Flask, flask.Blueprint), options.form)
     shell = Shell(client, functions, options)
 
     def view() -> flask.Response:

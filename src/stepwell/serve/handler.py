@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import msgspec
 
+from stepwell.app import check_client, functions_by_id
 from stepwell.errors import (
     AuthError,
     ConfigError,
@@ -29,6 +30,7 @@ from stepwell.errors import (
 from stepwell.serve.answers import Answers, error_body, kind_of, passed_on
 from stepwell.serve.inspection import inspection
 from stepwell.serve.orders import Caller, CallOrder, Registered, SyncOrder
+from stepwell.serve.refusals import RefusalLog
 from stepwell.serve.registration import (
     IN_BAND,
     OUT_OF_BAND,
@@ -39,7 +41,6 @@ from stepwell.serve.registration import (
     register_headers,
 )
 from stepwell.wire.calls import decode_call
-from stepwell.wire.keys import validate_signing_key
 from stepwell.wire.signing import HEADER, verify_json
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ _log = logging.getLogger("stepwell.serve")
 
 
 class ServedApp:
-    """One app's functions at one URL. Immutable; used by any thread.
+    """One app's functions at one URL. Used by any thread.
 
     Raises:
         ConfigError: The client cannot serve (`signing_key_missing`, `signing_key_invalid`,
@@ -80,13 +81,14 @@ class ServedApp:
     def __init__(
         self, client: Client, functions: Sequence[Function[Any]], options: ServeOptions
     ) -> None:
-        settings = client.settings
-        _check(client)
+        _check(client, options)
         self.client = client
         self.options = options
+        self._functions = functions_by_id(client, functions, options.form)
         self._declared_count = len(functions)
-        self._functions = _by_id(client, functions)
-        self._answers = Answers(settings, framework=options.framework)
+        self._answers = Answers(client.settings, framework=options.framework)
+        self._refusals = RefusalLog(_log)
+        self._not_registered = ""  # why, as it was logged: servers ask again every few seconds
 
     # --- before the body is read ---
 
@@ -100,6 +102,8 @@ class ServedApp:
                 if head.method == "HEAD":
                     return msgspec.structs.replace(answer, body=b"")
                 return answer
+            if isinstance(error, AuthError):
+                self._refusals.tell(head.method, error)
             return self._answers.refusal(error)
         return None
 
@@ -136,9 +140,10 @@ class ServedApp:
         kind = head.headers.get(_SERVER_KIND)
         own = kind_of(self.client.settings)
         if kind and kind != own:
+            mend = "set STEPWELL_DEV=1" if kind == "dev" else "give it STEPWELL_SIGNING_KEY"
             raise WireError(
                 f"the server is of the kind {kind[:20]!r}, and this app is set up for {own!r}; "
-                "see STEPWELL_DEV",
+                f"{mend} if the server is the right one",
                 code="server_kind_mismatch",
                 status=403 if head.method == "GET" else 400,
             )
@@ -162,6 +167,7 @@ class ServedApp:
         try:
             caller = self._caller(request, now_s)
         except AuthError as error:
+            self._refusals.tell(request.method, error)
             return self._answers.refusal(error)
         match request.method:
             case "GET":
@@ -270,8 +276,11 @@ class ServedApp:
             if isinstance(result, StepwellError):
                 raise result
             status, body = 200, accepted(result)
+            self._not_registered = ""
         except StepwellError as error:
-            _log.warning("the app is not registered: %s", error.message)
+            if error.message != self._not_registered:
+                _log.warning("the app is not registered: %s", error.message)
+            self._not_registered = error.message
             if not caller.is_trusted:
                 error = StepwellError(
                     "the app is not registered; its log says why",
@@ -333,41 +342,13 @@ def _unsigned() -> AuthError:
     return AuthError(f"the request has no {HEADER} header", code="signature_missing")
 
 
-def _check(client: Client) -> None:
+def _check(client: Client, options: ServeOptions) -> None:
     """Whether the client has what serving needs."""
+    check_client(client, options.form)
     settings = client.settings
-    if settings.api_base_url is None:
-        raise ConfigError(
-            "this client has no server: pass api_base_url= or set STEPWELL_BASE_URL",
-            code="base_url_missing",
-        )
     if settings.is_production and not settings.signing_keys:
         raise ConfigError(
             "serving in production needs a signing key, or anybody could call the functions: pass "
             "signing_key= or set STEPWELL_SIGNING_KEY; for a development server set STEPWELL_DEV=1",
             code="signing_key_missing",
         )
-    for key in settings.signing_keys:
-        validate_signing_key(key)
-
-
-def _by_id(client: Client, functions: Sequence[Function[Any]]) -> dict[str, Function[Any]]:
-    """All functions, with those that handle failures, by their id on the server."""
-    if not functions:
-        raise ConfigError(f"app {client.app_id!r} has no functions", code="functions_missing")
-    found: dict[str, Function[Any]] = {}
-    for declared in functions:
-        if declared.app_id != client.app_id:
-            raise ConfigError(
-                f"function {declared.id!r} belongs to app {declared.app_id!r}, not to "
-                f"{client.app_id!r}",
-                code="functions_conflict",
-            )
-        for function in declared.with_failure_handler():
-            if function.id in found:
-                raise ConfigError(
-                    f"app {client.app_id!r} has two functions named {function.id!r}",
-                    code="functions_conflict",
-                )
-            found[function.id] = function
-    return found

@@ -22,6 +22,7 @@ SERVE_PATH_DEFAULT: Final = "/api/inngest"
 
 SYNC_THREADS_DEFAULT: Final = 64
 
+_INTO_A_PROGRAM = frozenset({"fast_api", "flask", "starlette"})
 _ON = frozenset({"1", "true", "yes", "on", "allow", "force", "enable"})
 _OFF = frozenset({"0", "false", "no", "off", "disable"})
 
@@ -47,6 +48,12 @@ class ServeOptions(msgspec.Struct, frozen=True, kw_only=True):
     in_band: bool = True
     unsigned_sync: bool | None = None
     threads_max: int = SYNC_THREADS_DEFAULT
+
+    @property
+    def form(self) -> str:
+        """How the program calls `serve`, for errors."""
+        program = "app, " if self.framework in _INTO_A_PROGRAM else ""
+        return f"stepwell.{self.framework}.serve({program}client, [function])"
 
     @property
     def takes_unsigned_sync(self) -> bool:

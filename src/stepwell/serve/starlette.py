@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from stepwell.app import check_program
 from stepwell.serve.asgi import AsgiApp
 from stepwell.serve.options import resolve_options, route_of
 from stepwell.serve.shell import Shell
@@ -67,6 +68,7 @@ def add_route(
     streaming: object,
 ) -> None:
     """As `serve`, under the framework's own name."""
+    from starlette.applications import Starlette
     from starlette.routing import Route
 
     options = resolve_options(
@@ -76,6 +78,7 @@ def add_route(
         enable_unauthed_sync=enable_unauthed_sync,
         streaming=streaming,
     )
+    check_program(app, (Starlette,), options.form)
     endpoint = AsgiApp(Shell(client, functions, options))
     # A route to an ASGI app gets every method; which ones are answered is the handler's matter.
     route = Route(route_of(serve_path), endpoint, include_in_schema=False)

@@ -85,9 +85,18 @@ class AppBook:
         url = normal_url(url)
         self._sites.setdefault(url, Site(url=url))
 
-    def synced(self, url: str, app_name: str) -> None:
-        """An app that says it is at this URL is in force."""
+    def synced(self, url: str, app_name: str, *, functions: int) -> None:
+        """An app that says it is at this URL is in force, with so many functions."""
         url = normal_url(url)
+        site = self._sites.get(url)
+        if site is not None and site.trouble is not None:
+            _log.info(
+                "the app syncs again: %s, with %d %s",
+                app_name,
+                functions,
+                "function" if functions == 1 else "functions",
+                extra={"url": url},
+            )
         self._sites[url] = Site(url=url, app_name=app_name, done=True)
         self.call_answered(app_name)
 

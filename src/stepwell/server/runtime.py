@@ -47,6 +47,7 @@ from stepwell.server.worker_port import (
     WorkerPort,
     attached_input,
 )
+from stepwell.wire.app_urls import normal_url
 from stepwell.wire.events import NewEvent, seeded_event_id
 from stepwell.wire.ids import EventId, RequestId, parse_ulid, ulid_text
 
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from stepwell.engine.turn import EngineConfig
+    from stepwell.server.told import Told
     from stepwell.store.committer import Committer
     from stepwell.store.interface import Reader, Store
     from stepwell.wire.events import EventSeed
@@ -157,6 +159,13 @@ class Runtime:
             return waiting
         return msgspec.structs.replace(waiting, text=f"{waiting.text}; {trouble.text}")
 
+    def told(self, event_id: EventId) -> Told:
+        """Which runs went on with an event, or were cancelled by it, if it was one of the last."""
+        told = self._turns.told.of(event_id)
+        if self._turns.partition.errands.seeks(event_id):
+            return msgspec.structs.replace(told, is_pending=True)
+        return told
+
     @property
     def catalog(self) -> Catalog:
         """Apps and functions."""
@@ -229,7 +238,30 @@ class Runtime:
             for worker in self._turns.attached.values():
                 self._turns.put(attached_input(worker))
             self._catalog_changed()
+        if registration.method == "serve":
+            await self._remove_former(registration)
         return Registered(modified=done.modified, app_id=done.app_id, sync_id=done.sync_id)
+
+    async def _remove_former(self, registration: Registration) -> None:
+        """A URL serves one app: one of another name that was served there is there no more.
+
+        At each sync, so that a crash between the two commits leaves nothing behind.
+        """
+        url = normal_url(registration.url)
+        for app in list(self.catalog.apps.values()):
+            if app.name == registration.app_name or app.method != "serve":
+                continue
+            if normal_url(app.url) != url:
+                continue
+            _log.warning(
+                "the app %s is now served where the app %s was: %s is removed",
+                registration.app_name,
+                app.name,
+                app.name,
+                extra={"url": url},
+            )
+            await self.remove_app(app.name)
+            self._app_book.removed(app.name)
 
     async def remove_app(self, app_name: str) -> bool:
         """Take an app out of the list; durable on return. Raises like `receive_events`.

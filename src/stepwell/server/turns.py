@@ -25,6 +25,7 @@ from stepwell.server.inbox import Inbox, Item, overloaded
 from stepwell.server.loading import all_errands, load_partition, load_wanted
 from stepwell.server.lookups import ERRANDS_PER_TURN, Lookups
 from stepwell.server.payloads import Payloads
+from stepwell.server.told import ToldBook
 from stepwell.server.worker_port import Attached, AttachedApp, Requester, attached_input
 from stepwell.wire.ids import RequestId, ulid_ms
 
@@ -107,6 +108,7 @@ class Turns:
         self._lookups = Lookups(store, self._reader, payloads)
         self.attached: dict[str, Attached | AttachedApp] = {}
         self.inbox = Inbox()
+        self.told = ToldBook()
         self._waiting: dict[int, Done] = {}
         self._ticket = 0
         self._turn_handle: asyncio.Handle | None = None
@@ -224,7 +226,9 @@ class Turns:
             load_wanted(self._store, self.partition, now_ms)
             inputs = self._lookups.inputs(self.partition, items, now_ms)
             if self.partition.errands:
-                inputs += self._lookups.errands(self.partition, ERRANDS_PER_TURN, now_ms)
+                errands = self._lookups.errands(self.partition, ERRANDS_PER_TURN, now_ms)
+                self.told.begin(errands)
+                inputs += errands
         except StoreError as error:
             self._failed(items, error)
             return
@@ -256,6 +260,7 @@ class Turns:
                 if now_ms - begun_ms > LATE_MS:
                     calls = [each for each in transition.effects if isinstance(each, Dispatch)]
                     self.partition.calls_leave((call.request_id for call in calls), now_ms)
+                self.told.committed(transition.writes)
                 self._deliveries.remember(transition)
                 self._deliveries.carry_out(transition)
                 self._settle()
@@ -337,6 +342,7 @@ class Turns:
         self._retry_s = min(max(RETRY_FIRST_S, 2 * self._retry_s), RETRY_MAX_S)
         _log.error("not committed: %s", error, extra={"code": error.code, "retry_s": self._retry_s})
         self._is_behind = True
+        self.told.failed()
         for item in items:
             ticket = getattr(item, "ticket", None)
             if ticket is not None:
@@ -367,6 +373,7 @@ class Turns:
         looked up anew for each: it may know more by then, or less than the whole batch expected.
         """
         todo: list[Item] = [*self._known_workers(), *items]
+        self.told.failed()
         try:
             self._build()
             while todo:

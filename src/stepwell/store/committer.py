@@ -116,7 +116,7 @@ class Pace:
         hold_s = 2 * self._hold_s if self._is_trial(now_s) else 0.0
         self._hold_s = min(max(hold_s, hold_least_s), HOLD_MAX_S)
         self._move(now_s)
-        _log.info("commits are slow; they leave the event loop", extra={"hold_s": self._hold_s})
+        _log.debug("commits are slow; they leave the event loop", extra={"hold_s": self._hold_s})
 
     def _try_loop(self, now_s: float) -> None:
         if self._quickest_s > SLOW_S:
@@ -124,7 +124,7 @@ class Pace:
             self._quickest_s = float("inf")
             return
         self._move(now_s)
-        _log.info("commits are made on the event loop again")
+        _log.debug("commits are made on the event loop again")
 
     def _move(self, now_s: float) -> None:
         self.in_thread = not self.in_thread

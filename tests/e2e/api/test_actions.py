@@ -103,6 +103,34 @@ async def test_a_signal_wakes_the_run_that_waits_for_it() -> None:  # 23
         assert (status, msgspec.json.decode(answer)["error"]) == (404, "No signal found")
 
 
+@on_loop
+async def test_an_event_names_the_runs_that_went_on_with_it() -> None:
+    async with serve() as served, served.worker() as worker:
+        started = await served.send_event()
+        await wait(worker, await worker.call(), "WaitForEvent", event="approved", timeout="1h")
+        (run,) = await served.runs_of(started)
+        event_id = await served.send_event("approved")
+        await worker.call()
+        told = (await served.get(f"/v1/events/{event_id}"))["data"]["told"]
+        assert told == {"continued": [run["run_id"]]}
+        assert "told" not in (await served.get(f"/v1/events/{started}"))["data"]
+
+
+@on_loop
+async def test_what_cancelled_a_run_is_shown() -> None:
+    async with serve() as served, served.worker() as worker:
+        run_id = await waiting_run(served, worker)
+        assert "cancellation" not in (await served.get(f"/v2/runs/{run_id}"))["data"]
+        status, _ = await served.request("DELETE", f"/v1/runs/{run_id}")
+        assert status == 200
+        by = {"reason": "a request"}
+        assert (await served.get(f"/v2/runs/{run_id}"))["data"]["cancellation"] == by
+        root = (await served.get(f"/v2/runs/{run_id}/trace"))["data"]["rootSpan"]
+        assert root["cancellation"] == by
+        status, page = await served.request("GET", f"/runs/{run_id}")
+        assert (status, b"Cancelled by a request" in page) == (200, True)
+
+
 @pytest.mark.parametrize(
     ("body", "code"),
     [

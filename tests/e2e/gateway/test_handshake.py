@@ -106,6 +106,14 @@ async def test_manual_readiness_waits_for_the_worker() -> None:  # 14
         assert bench.runtime.named("attach") == [worker.connection_id]
 
 
+@on_loop
+async def test_a_worker_that_listens_late_is_ready_when_it_has_answered_a_ping() -> None:
+    clock = ManualClock()  # the ping is answered by the socket, and no time passes
+    async with open_bench(clock=clock) as bench, bench.worker(sdk_language="typescript") as worker:
+        await until(lambda: bench.runtime.named("attach") == [worker.connection_id])
+        assert bench.book.list()[0].status is WorkerStatus.READY
+
+
 async def refused(worker: RawWorker, message: bytes) -> tuple[int, str]:
     await worker.receive_kind(Kind.GATEWAY_HELLO)
     await worker.send(message)

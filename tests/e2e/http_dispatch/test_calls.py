@@ -265,7 +265,7 @@ async def test_calls_to_one_host_are_bounded() -> None:
         await link.write(DONE)
 
     async with serve(http_calls_max=2) as served, app(answer, served) as shop:
-        await register(served, shop.url, app="other")
+        await register(served, f"{shop.url}/other", app="other")
         events = [await served.send_event() for _ in range(3)]
         events += [await served.send_event("other/order.paid") for _ in range(3)]
         await until(lambda: len(busy) == 2)

@@ -190,6 +190,17 @@ async def test_what_is_wrong_with_an_app_is_shown(raw: bytes, error: str) -> Non
 
 
 @on_loop
+async def test_a_url_without_a_path_gets_a_hint() -> None:
+    async with (
+        RawApp(always(response(404, b"<html>", sdk=None))) as shop,
+        serve(sdk_urls=(shop.url.rpartition("/api/")[0],), poll_interval_ms=100) as served,
+    ):
+        host = shop.url.replace("127.0.0.1", "localhost").rpartition("/api/")[0]
+        site = await listed(served, host, error="url_not_found")
+        assert site["error"]["text"].endswith(f"; apps are mostly served at {host}/api/inngest")
+
+
+@on_loop
 async def test_an_edit_of_an_app_is_in_force_a_moment_later() -> None:
     functions: list[Any] = []
 

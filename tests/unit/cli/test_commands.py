@@ -75,6 +75,7 @@ def test_an_event_that_started_nothing_says_so(
 ) -> None:
     script.answer("/e/NO_EVENT_KEY_SET", {"ids": ["01EVENT"], "status": 200})
     script.answer("/v2/events/01EVENT/runs", {"page": {"limit": 40}})
+    script.answer("/v1/events/01EVENT", {"data": EVENT})
     ran = ask("send", "tick", *own_id)
     assert (ran.code, ran.out) == (0, "01EVENT\n")
     assert ran.err.startswith("started no function: ")
@@ -82,6 +83,21 @@ def test_an_event_that_started_nothing_says_so(
     assert ("an event with the id mine started them within the last 24 hours" in ran.err) == bool(
         own_id
     )
+
+
+def test_an_event_for_runs_that_wait_says_what_it_did_to_them(
+    ask: Callable[..., Ran], script: ScriptedApi
+) -> None:
+    told = {"continued": ["01RUN"], "cancelled": ["01OTHER"]}
+    script.answer("/e/NO_EVENT_KEY_SET", {"ids": ["01EVENT"], "status": 200})
+    script.answer("/v2/events/01EVENT/runs", {"page": {"limit": 40}})
+    script.answer("/v1/events/01EVENT", {"data": EVENT | {"told": {"pending": True}}})
+    script.answer("/v1/events/01EVENT", {"data": EVENT | {"told": told}})
+    assert ask("send", "approved").err == "continued 01RUN\ncancelled 01OTHER\n"
+    assert ask("show", "event", "01EVENT").out.splitlines()[-2:] == [
+        "continued 01RUN",
+        "cancelled 01OTHER",
+    ]
 
 
 @pytest.mark.parametrize("words", [(), ("--json",)])
@@ -320,6 +336,15 @@ def test_list_functions(ask: Callable[..., Ran], script: ScriptedApi) -> None:
     assert msgspec.json.decode(ask("list", "functions", "--json").out) == [function]
 
 
+def test_schedules_are_triggers_too(ask: Callable[..., Ran], script: ScriptedApi) -> None:
+    function = {"slug": "daily", "triggers": [{"type": "CRON", "value": "0 9 * * *"}]}
+    script.answer("/v2/apps", {"data": [{"id": "shop"}]})
+    script.answer("/v2/apps/shop", {"data": {"id": "shop", "name": "shop"}})
+    script.answer("/v2/apps/shop/functions", {"data": [function]})
+    assert "cron 0 9 * * *" in ask("list", "functions").out
+    assert ask("show", "app", "shop").out.splitlines()[-1] == "function   daily  cron 0 9 * * *"
+
+
 # --- show run ---
 
 
@@ -424,6 +449,24 @@ def test_show_run_shows_whole_stacks_on_request(
     out = ask("show", "run", "01RUN", option).out
     assert out.count('File "a.py", line 0') == 1
     assert "Traceback (most recent call last):" in out
+
+
+@pytest.mark.parametrize(
+    ("cancellation", "shown"),
+    [
+        ({"reason": "an event", "event": "order/void"}, "an event, order/void"),
+        ({"reason": "its start timeout"}, "its start timeout"),
+    ],
+)
+def test_show_run_says_why_it_was_cancelled(
+    ask: Callable[..., Ran], script: ScriptedApi, cancellation: dict[str, str], shown: str
+) -> None:
+    run = {key: value for key, value in RUN.items() if key != "output"}
+    run |= {"status": "CANCELLED", "cancellation": cancellation}
+    script.answer("/v2/runs/01RUN", {"data": run})
+    script.answer("/v2/runs/01RUN/trace", trace(status="CANCELLED"))
+    out = ask("show", "run", "01RUN").out
+    assert out.splitlines()[-2:] == ["cancelled in 30 ms", f"reason    {shown}"]
 
 
 def test_show_run_that_is_not_there(ask: Callable[..., Ran]) -> None:

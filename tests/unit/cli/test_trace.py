@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from stepwell.cli.trace import TraceFollower, progress
 
 
@@ -27,6 +29,28 @@ def root(*children: dict[str, Any], status: str = "RUNNING") -> dict[str, Any]:
 
 def lines(follower: TraceFollower, *children: dict[str, Any]) -> list[str]:
     return [" ".join(commit.line(0).split()) for commit in follower.commits(root(*children))]
+
+
+@pytest.mark.parametrize(
+    ("info", "shown"),
+    [
+        ({"kind": "event", "event": "paid", "if": "async.data.n == 1"},
+         "wait w completed 3.0 s paid if async.data.n == 1"),
+        ({"kind": "event", "event": "paid", "timedOut": True},
+         "wait w timed out no event came in 3.0 s paid"),
+        ({"kind": "signal", "signal": "go"}, "signal w completed 3.0 s go"),
+        ({"kind": "signal", "signal": "go", "timedOut": True},
+         "signal w timed out no signal came in 3.0 s go"),
+        ({"kind": "invoke", "function": "shop-price", "runId": "01CHILD"},
+         "invoke w completed 3.0 s shop-price run 01CHILD"),
+        ({"kind": "fetch"}, "fetch w completed 3.0 s"),
+        ({"kind": "ai"}, "ai w completed 3.0 s"),
+        ({"kind": "new"}, "step w completed 3.0 s"),
+    ],
+)  # fmt: skip
+def test_a_step_that_waited_says_for_what(info: dict[str, Any], shown: str) -> None:
+    waited = step("w", endedAt=at(3_000), durationMs="3000", stepInfo=info)
+    assert lines(TraceFollower(), waited) == [f"+ 3.000 s {shown}"]
 
 
 def test_a_step_is_told_once_when_it_has_ended() -> None:

@@ -23,6 +23,7 @@ from tests.unit.connect.loop import on_loop
 
 if TYPE_CHECKING:
     from stepwell.context import Context, ContextSync
+    from stepwell.event import EventType
     from stepwell.outcome import Outcome
     from stepwell.wire.connect import GatewayExecutorRequestData
 
@@ -57,8 +58,10 @@ def raw(value: object) -> msgspec.Raw:
 class Bench:
     """An executor for one function, and what its calls ended with."""
 
-    def __init__(self, handler: Any, state: State | None = None) -> None:
-        function = CLIENT.create_function(fn_id="ship", trigger=TriggerEvent(event="e"))(handler)
+    def __init__(
+        self, handler: Any, state: State | None = None, event: str | EventType[Any] = "e"
+    ) -> None:
+        function = CLIENT.create_function(fn_id="ship", trigger=TriggerEvent(event=event))(handler)
         self.outcomes: asyncio.Queue[tuple[str, Outcome | None]] = asyncio.Queue()
         self.caller_gone = threading.Event()
         self.executor = Executor(

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from stepwell.connect import failures
 from stepwell.errors import NonRetriableError
+from stepwell.event import EventType
 from stepwell.wire.ids import hash_step_id
 from tests.unit.connect.gateway import request
 from tests.unit.connect.loop import on_loop
@@ -67,24 +69,35 @@ AGAIN, FINAL = logging.WARNING, logging.ERROR
 @pytest.mark.parametrize(
     ("handler", "attempt", "level", "message"),
     [
-        (step_fails, 0, AGAIN, "shop-ship: step 'charge' failed on attempt 1 of 4 and will be"),
+        (step_fails, 0, AGAIN, "shop-ship: step 'charge' failed on attempt 0 and will be"),
         (
             step_fails_sync,
             0,
             AGAIN,
-            "shop-ship: step 'charge' failed on attempt 1 of 4 and will be",
+            "shop-ship: step 'charge' failed on attempt 0 and will be",
         ),
-        (step_fails, 3, FINAL, "shop-ship: step 'charge' failed on attempt 4 of 4 and is not"),
-        (step_refuses, 0, FINAL, "shop-ship: step 'charge' failed on attempt 1 of 4 and is not"),
-        (function_fails, 1, AGAIN, "shop-ship failed on attempt 2 of 4 and will be tried"),
+        (step_fails, 3, FINAL, "shop-ship: step 'charge' failed on attempt 3 and is not"),
+        (step_refuses, 0, FINAL, "shop-ship: step 'charge' failed on attempt 0 and is not"),
+        (
+            function_fails,
+            1,
+            AGAIN,
+            "shop-ship failed on attempt 1 and will be tried again, up to 2 more",
+        ),
+        (
+            function_fails,
+            2,
+            AGAIN,
+            "shop-ship failed on attempt 2 and will be tried again, once more",
+        ),
         (
             function_fails_sync,
             3,
             FINAL,
-            "shop-ship failed on attempt 4 of 4 and is not tried again (run run-1)",
+            "shop-ship failed on attempt 3 and is not tried again (run run-1)",
         ),
-        (lets_a_cancellation_out, 0, AGAIN, "shop-ship failed on attempt 1 of 4 and will be"),
-        (returns_what_has_no_json, 0, FINAL, "shop-ship failed on attempt 1 of 4 and is not tried"),
+        (lets_a_cancellation_out, 0, AGAIN, "shop-ship failed on attempt 0 and will be"),
+        (returns_what_has_no_json, 0, FINAL, "shop-ship failed on attempt 0 and is not tried"),
     ],
 )
 def test_failed_attempt_is_one_record(
@@ -157,6 +170,37 @@ async def test_call_that_cannot_begin_is_told(caplog: pytest.LogCaptureFixture) 
         [record] = caplog.records
         assert record.levelno == logging.WARNING
         assert record.getMessage().startswith("shop-ship: a call could not begin")
+
+
+@dataclass
+class Order:
+    total: int
+
+
+async def takes_an_order(_ctx: Context[Order]) -> None:
+    return
+
+
+def takes_an_order_sync(_ctx: ContextSync[Order]) -> None:
+    return
+
+
+@pytest.mark.parametrize("handler", [takes_an_order, takes_an_order_sync])
+def test_event_that_does_not_fit_is_not_said_to_be_tried_again(
+    caplog: pytest.LogCaptureFixture, handler: Any
+) -> None:
+    @on_loop
+    async def run() -> None:
+        await Bench(handler, event=EventType("order/paid", Order)).call(
+            request(data={"total": "x"})
+        )
+
+    run()
+
+    [record] = caplog.records
+    assert record.levelno == logging.ERROR
+    assert record.getMessage().startswith("shop-ship failed and is not tried again: the data of")
+    assert not record.exc_info
 
 
 # --- step ids that change ---

@@ -12,6 +12,7 @@ from stepwell.engine.effects import SignalTaken
 from stepwell.engine.errands import MatchEvent
 from stepwell.engine.inputs import CallReported, CancelRequested
 from stepwell.engine.rows import PutErrand, PutEvent, PutStep, RunStatus, StepKind
+from stepwell.engine.state import decode_state
 from stepwell.server import lookups
 from stepwell.wire.events import NAME_CHARS_MAX
 from stepwell.wire.ops import parse_ops
@@ -319,3 +320,41 @@ def test_a_page_of_watches_goes_on_after_a_restart(
     s.attach()
     s.step()
     assert len(s.rows(PutStep)) == 3
+
+
+@pytest.mark.parametrize("what", ["request", "app"])
+def test_what_this_server_lets_lie_every_time_comes_to_an_end(what: str) -> None:
+    s = Scenario()
+    s.sync({"fn": "ship", "retries": 1})
+    s.attach(instance="http://a:80" if what == "app" else None)
+    s.send()
+    if what == "request":
+        s.reply(ops(op("Gateway", "get", opts={"url": "http://a"})))
+    s.pass_ms(10 * s.config.lease_ms)
+    assert [end.status for end in s.ends] == [RunStatus.FAILED]
+
+
+def test_a_request_of_a_step_that_was_reported_meanwhile_brings_nothing(s: Scenario) -> None:
+    start(s, {"op": "Gateway", "id": "step", "opts": {}}, op("StepPlanned", "a"))
+    s.reply(ops({"op": "StepRun", "id": "step", "data": 1}, op("StepRun", "a")), s.call_for("a"))
+    s.request_ends(data=2)
+    assert [row.data for row in s.rows(PutStep) if row.step_id == "step"] == [b"1"]
+
+
+KINDS = [
+    wait("a"),
+    signal("a"),
+    op("Sleep", "a", name="1h"),
+    op("Gateway", "a", opts={"url": "http://a"}),
+    op("InvokeFunction", "a", opts={"function_id": "shop-ship"}),
+    op("StepPlanned", "a"),
+]
+
+
+@pytest.mark.parametrize("first", KINDS, ids=lambda each: each["op"])
+@pytest.mark.parametrize("second", KINDS, ids=lambda each: each["op"])
+def test_a_step_waits_for_one_thing(s: Scenario, first: Any, second: Any) -> None:
+    start(s, first, second)
+    (image,) = s.store.load_runs([s.calls[0].run_id])
+    state = decode_state(image.state)
+    assert len([*state.jobs, *state.waits, *state.sleeps]) == 1

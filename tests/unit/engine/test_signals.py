@@ -85,8 +85,8 @@ def test_a_second_run_that_waits_fails(s: Scenario) -> None:
     assert (end.run_id, end.status) == (second, RunStatus.FAILED)
     assert json.loads(end.output or b"") == {
         "name": "Error",
-        "message": "Signal conflict; signal wait already exists for another run",
-        "error": "Error: Signal conflict; signal wait already exists for another run",
+        "message": "Signal conflict; signal wait already exists for another run: 'go'",
+        "error": "Error: Signal conflict; signal wait already exists for another run: 'go'",
     }
     assert s.signal() == first
 

@@ -401,7 +401,10 @@ def test_failures_stand_in_the_apps_log(caplog: pytest.LogCaptureFixture) -> Non
 
     [record] = caplog.records
     assert record.name == "stepwell.serve"
-    assert "shop-ship failed on attempt 1 of 3" in record.getMessage()
+    assert (
+        "shop-ship failed on attempt 0 and will be tried again, up to 2 more times"
+        in record.getMessage()
+    )
 
 
 def test_failure_handlers_are_called_by_their_id() -> None:

@@ -170,6 +170,8 @@ def test_a_server_of_the_other_kind_is_told_so(
     answer = answered(app, ask(method, x_inngest_server_kind=kind))
 
     assert (answer.status, json(answer)["code"]) == (status, "server_kind_mismatch")
+    mend = "set STEPWELL_DEV=1" if is_production else "give it STEPWELL_SIGNING_KEY"
+    assert mend in json(answer)["message"]
     assert set(answer.headers) == BARE
 
 
@@ -339,6 +341,22 @@ def test_strangers_are_not_told_why(caplog: pytest.LogCaptureFixture) -> None:
     assert "ship" not in json(answer)["message"]
     assert set(answer.headers) == {*BARE, "X-Inngest-Sync-Kind"}
     assert "ship: no name" in caplog.text
+
+
+def test_why_an_app_is_not_registered_is_logged_until_it_changes(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    app = served(client(is_production=True))
+
+    def refused(why: str) -> Registered:
+        return Registered(status=400, body=b'{"error":"%b"}' % why.encode())
+
+    taken = Registered(status=200, body=b'{"ok":true,"modified":true}')
+    for result in (refused("one"), refused("one"), refused("two"), taken, refused("two")):
+        synced(app, result)
+
+    told = [record.getMessage() for record in caplog.records]
+    assert [line.rpartition(": ")[2] for line in told] == ["one", "two", "two"]
 
 
 # --- syncs in band ---

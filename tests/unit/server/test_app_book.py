@@ -44,7 +44,7 @@ def test_what_is_wrong_lasts_until_a_sync_goes_well() -> None:
 
 def test_what_calls_meet_comes_first() -> None:
     book = AppBook()
-    book.synced(URL, "shop")
+    book.synced(URL, "shop", functions=1)
     book.call_failed("shop", "connection refused", 5)
     assert reason(book) == "unreachable"
     assert book.absent("shop") is not None
@@ -65,6 +65,21 @@ def test_trouble_is_logged_once_and_its_end_too(caplog: pytest.LogCaptureFixture
     assert [record.levelname for record in caplog.records] == ["WARNING", "WARNING", "INFO", "INFO"]
 
 
+def test_a_sync_after_trouble_is_logged_with_what_is_in_force(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    book = AppBook()
+    with caplog.at_level("INFO"):
+        book.synced(URL, "shop", functions=2)
+        book.sync_failed(URL, reason="function_invalid", text="no trigger", now_ms=1)
+        book.synced(SPELT, "shop", functions=3)
+        book.sync_answered(URL)
+        book.synced(URL, "shop", functions=3)
+    assert [record.getMessage() for record in caplog.records][1:] == [
+        "the app syncs again: shop, with 3 functions"
+    ]
+
+
 def test_a_long_text_is_cut() -> None:
     book = AppBook()
     book.call_failed("shop", "x" * 10_000, 1)
@@ -75,7 +90,7 @@ def test_a_long_text_is_cut() -> None:
 
 def test_an_app_that_is_gone_takes_its_sites_with_it() -> None:
     book = AppBook()
-    book.synced(URL, "shop")
+    book.synced(URL, "shop", functions=1)
     book.named("http://a/b")
     book.call_failed("shop", "refused", 1)
     book.removed("shop")

@@ -10,7 +10,7 @@ import pytest
 from stepwell.engine.effects import Request
 from stepwell.engine.inputs import RequestReported
 from stepwell.engine.rows import HistoryKind, StepKind
-from stepwell.errors import LimitExceeded, WireError
+from stepwell.errors import LimitExceeded, OutboundError, WireError
 from stepwell.server import turns
 from stepwell.server.dispatch.step_request import came_infer, wanted_infer
 from stepwell.server.dispatch.step_requests import StepRequests
@@ -196,5 +196,24 @@ def test_a_defect_in_a_call_over_http_is_a_failed_call() -> None:
             assert isinstance(outcome, Raised)
             assert not outcome.fatal
             assert b"internal_error" in outcome.error
+
+    run_test(story)
+
+
+def test_an_error_does_not_tell_the_providers_key() -> None:
+    async def story() -> None:
+        engine = Engine()
+
+        class Unreachable(Broken):
+            async def request(self, _method: str, url: str, **_more: Any) -> Any:
+                raise OutboundError(f"{url} cannot be reached", code="outbound_unreachable")
+
+        client: Any = Unreachable()
+        options = {"url": "http://a/x?key=1", "auth_key": "s3/cret", "format": "gemini"}
+        async with StepRequests(engine, client, renew_s=60) as requests:
+            came = await requests._come(encode(options), infers=True)
+        assert came.error is not None
+        assert b"http://a/x?key=... cannot be reached" in came.error
+        assert b"cret" not in came.error
 
     run_test(story)

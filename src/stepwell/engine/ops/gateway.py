@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from stepwell.engine.requesting import start_request
 from stepwell.engine.rows import HistoryKind
+from stepwell.engine.waits import is_known
 
 if TYPE_CHECKING:
     from stepwell.engine.report import Report
@@ -24,7 +25,7 @@ def apply_infer(report: Report, op: Op) -> None:
 
 def _start(report: Report, op: Op, kind: HistoryKind) -> None:
     run = report.run
-    if op.id in run.steps or any(job.step_id == op.id for job in run.state.jobs):
+    if is_known(run, op.id) or any(job.step_id == op.id for job in run.state.jobs):
         return
     report.is_fruitful = True
     start_request(report.turn, run, step_id=op.id, name=op.label, kind=kind, options=bytes(op.opts))

@@ -9,6 +9,7 @@ import msgspec
 from stepwell.engine.ops.times import YEAR, read_until
 from stepwell.engine.rows import WatchKind
 from stepwell.engine.waits import is_known, start_signal_wait
+from stepwell.wire.quoting import quoted
 
 if TYPE_CHECKING:
     from stepwell.engine.report import Report
@@ -67,7 +68,8 @@ def apply(report: Report, op: Op) -> None:
         if (opts.conflict or "fail").lower() != "replace":
             report.fail_run(
                 name="Error",
-                message="Signal conflict; signal wait already exists for another run",
+                message="Signal conflict; signal wait already exists for another run: "
+                + quoted(signal),
             )
             return
         turn.delete_watch(WatchKind.SIGNAL, signal, "", b"", watch_id)

@@ -110,6 +110,7 @@ class Pages:
             element("h1", self._function_name(run), " ", _status(root.status)),
             element("p", element("code", ulid_text(run.run_id))),
             self._waiting(run),
+            _cancelled_by(root),
             table(("Step", "Status", "Began", "Took", "Output"), rows, empty=""),
             element("h2", "Event"),
             *self._event(run),
@@ -163,6 +164,12 @@ class Pages:
 def _nothing(text: str, status: int) -> Response:
     link = element("p", element("a", "All runs", href="/"))
     return page("Stepwell", element("p", text), link, status=status)
+
+
+def _cancelled_by(root: Span) -> Markup:
+    if root.cancellation is None:
+        return Markup("")
+    return element("div", f"Cancelled by {root.cancellation.text}", class_="note")
 
 
 def _walk(root: Span) -> Iterator[tuple[Span, int]]:

@@ -76,7 +76,9 @@ class Registrations:
         registration = parse_register(body)
         done = await self._context.runtime.register(registration)
         if registration.method == "serve":
-            self._context.app_book.synced(registration.url, registration.app_name)
+            self._context.app_book.synced(
+                registration.url, registration.app_name, functions=len(registration.functions)
+            )
         return json_response(
             {
                 "ok": True,

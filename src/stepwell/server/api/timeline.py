@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from stepwell.engine.rows import HistoryKind, RunStatus, StepKind
+from stepwell.server.api.cancellation import Cancellation, read_cancellation
 from stepwell.server.api.step_details import (
     Detail,
     EventWait,
@@ -79,6 +80,7 @@ class Span(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         detail: Of a step that is more than a call: what it waited for.
         number: Of an attempt, from 0.
+        cancellation: Of a run that was cancelled: by what.
     """
 
     role: Role
@@ -94,6 +96,7 @@ class Span(msgspec.Struct, frozen=True, kw_only=True):
     ended_at_ms: int | None = None
     output: bytes | None = None
     children: tuple[Span, ...] = ()
+    cancellation: Cancellation | None = None
 
     @property
     def sleep_until_ms(self) -> int | None:
@@ -122,6 +125,7 @@ class _Builder:
         self._run = run
         self._steps = steps
         self._over = run.status.is_over
+        self._cancellation = read_cancellation(history)
         self._by_step: dict[str, list[HistoryRecord]] = {}
         # Failures of the function's body between steps: they belong to the step that the next
         # attempt found, or to the function's end.
@@ -157,6 +161,7 @@ class _Builder:
             ended_at_ms=run.ended_at_ms,
             output=run.output,
             children=tuple(children),
+            cancellation=self._cancellation,
         )
 
     def _stored(self, step: StepRecord) -> Span:

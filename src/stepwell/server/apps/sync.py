@@ -13,6 +13,7 @@ from __future__ import annotations
 import logging
 import time
 from typing import TYPE_CHECKING, assert_never
+from urllib.parse import urlsplit
 
 from stepwell.errors import AuthError, OutboundError, StepwellError
 from stepwell.wire.http_calls import Answer
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 
 SYNC_TIMEOUT_S = 10.0
 ANSWER_BYTES_MAX = 4 * 2**20  # A function's configuration is about 1 KiB.
+
+_SOMETHING_ELSE = ("url_not_found", "not_sdk")
 
 _log = logging.getLogger(__name__)
 
@@ -143,11 +146,13 @@ class Syncer:
         except StepwellError as error:
             self._failed(url, Refused(reason=error.code, text=f"{url}: {error.message}"))
             return False
-        self._book.synced(told.registration.url, told.registration.app_name)
-        self._book.sync_answered(url, told.registration.app_name)
+        app_name, functions = told.registration.app_name, len(told.registration.functions)
+        self._book.synced(told.registration.url, app_name, functions=functions)
+        self._book.sync_answered(url, app_name)
         return True
 
     def _failed(self, url: str, refused: Refused) -> None:
-        self._book.sync_failed(
-            url, reason=refused.reason, text=refused.text, now_ms=self._runtime.now_ms()
-        )
+        text = refused.text
+        if refused.reason in _SOMETHING_ELSE and urlsplit(url).path in ("", "/"):
+            text += f"; apps are mostly served at {url.rstrip('/')}/api/inngest"
+        self._book.sync_failed(url, reason=refused.reason, text=text, now_ms=self._runtime.now_ms())

@@ -5,7 +5,7 @@ Source: docs/reference/wire/waits.md, "Gateway and AIGateway".
 
 from __future__ import annotations
 
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, quote_plus, urlencode, urlsplit, urlunsplit
 
 import msgspec
 
@@ -24,6 +24,16 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     url: str
     headers: dict[str, str]
     body: bytes | None
+    secret: str = ""
+    """May stand in the URL, and shall not stand in an error."""
+
+    def told(self, message: str) -> str:
+        """The message without the secret."""
+        if not self.secret:
+            return message
+        for shown in (self.secret, quote_plus(self.secret)):
+            message = message.replace(shown, "...")
+        return message
 
 
 class Came(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,7 +107,13 @@ def wanted_infer(options: bytes) -> Wanted:
                 url = _with_key(url, given.auth_key)
             case _:
                 headers["Authorization"] = f"Bearer {given.auth_key}"
-    return Wanted(method="POST", url=url, headers=headers, body=bytes(given.body))
+    return Wanted(
+        method="POST",
+        url=url,
+        headers=headers,
+        body=bytes(given.body),
+        secret=given.auth_key or "",
+    )
 
 
 def came_fetch(*, url: str, status: int, headers: dict[str, str], body: bytes) -> Came:

@@ -131,6 +131,9 @@ class StepRequests:
         name = "AIGatewayError" if infers else "GatewayError"
         try:
             wanted = wanted_infer(options) if infers else wanted_fetch(options)
+        except WireError as error:
+            return came_to_nothing(name, error.message, error.code, no_retry=True)
+        try:
             response = await self._client.request(
                 wanted.method,
                 wanted.url,
@@ -139,12 +142,9 @@ class StepRequests:
                 timeout_s=TIMEOUT_S,
                 bytes_max=STEP_BYTES_MAX // 2,  # as JSON text it takes more room
             )
-        except WireError as error:
-            return came_to_nothing(name, error.message, error.code, no_retry=True)
         except OutboundError as error:
-            return came_to_nothing(
-                name, error.message, error.code, no_retry=error.code in _FINAL_CODES
-            )
+            message = wanted.told(error.message)
+            return came_to_nothing(name, message, error.code, no_retry=error.code in _FINAL_CODES)
         if infers:
             return came_infer(status=response.status, body=response.body)
         return came_fetch(

@@ -78,8 +78,9 @@ class Close(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Output(msgspec.Struct, frozen=True, kw_only=True):
-    """What to do to the socket, in this order: send messages, send the close frame, end TCP."""
+    """What to do to the socket, in this order: send messages, a ping, the close frame, end TCP."""
 
     messages: list[bytes]
+    ping: bool
     close: Close | None
     end: bool

@@ -54,6 +54,9 @@ def close_frame(code: int, reason: str) -> bytes:
     return b"\x88" + bytes([len(payload)]) + payload
 
 
+PING_FRAME = b"\x89\x00"
+
+
 def pong_frame(payload: bytes) -> bytes:
     """Write the answer to a ping, which carries at most 125 bytes too."""
     return b"\x8a" + bytes([len(payload)]) + payload

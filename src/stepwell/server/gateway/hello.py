@@ -61,6 +61,15 @@ class Hello(msgspec.Struct, frozen=True, kw_only=True):
     cpu_cores: int
     mem_bytes: int
 
+    @property
+    def listens_late(self) -> bool:
+        """It drops calls that come in one read with the message that it is ready.
+
+        Version 3 of the official TypeScript SDK: it begins to listen for calls a moment after it
+        has read that message. Version 4 says by itself when it is ready.
+        """
+        return self.sdk_language == "typescript" and not self.manual_readiness
+
 
 def read_hello(payload: bytes, authenticate: Authenticate) -> Hello:
     """Decode and check the payload of WORKER_CONNECT.

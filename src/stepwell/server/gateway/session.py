@@ -75,6 +75,9 @@ HELLO_BYTES_MAX = 2 * 2**20
 DRAIN_IDLE_MS = 1_000
 """How long a worker without calls may stay when the gateway leaves: enough to leave by itself."""
 
+LISTENS_WAIT_MS = 1_000
+"""How long a worker that must answer a ping before its first call is waited for."""
+
 HELD_MESSAGES_MAX = 64
 HELD_BYTES_MAX = MESSAGE_BYTES_MAX
 """What a worker may send while its apps are registered; more is dropped, and it sends it again."""
@@ -139,6 +142,7 @@ class Session:
         self._phase = Phase.HANDSHAKING
         self._hello: Hello | None = None
         self._attached = False  # the worker is ready for calls
+        self._listens_by_ms: int | None = None  # when it is, without an answer to the ping
         self._paused = False  # by the worker
         self._drain_until_ms: int | None = None
         self._heard_ms = now_ms
@@ -150,6 +154,7 @@ class Session:
         self._uncommitted = 0  # replies handed to the shell and not answered by it
         self._close_sent = False
         self._messages: list[bytes] = [frames.envelope(Kind.GATEWAY_HELLO)]
+        self._ping = False
         self._close: Close | None = None
         self._peer_close: Close | None = None
         self._end = False
@@ -215,12 +220,18 @@ class Session:
             self._held.append((kind, message.payload))
             self._held_bytes += len(message.payload)
 
+    def receive_pong(self, now_ms: int) -> None:
+        """The worker answered the ping, so it has read all that was sent before."""
+        if self._phase < _DISCONNECTING and self._listens_by_ms is not None:
+            self._heard_ms = now_ms
+            self._on_ready(b"", now_ms)
+
     def take_output(self) -> Output | None:
         """Give what must be sent since the last call, None if nothing."""
         if not (self._messages or self._close or self._end):
             return None
-        output = Output(messages=self._messages, close=self._close, end=self._end)
-        self._messages, self._close, self._end = [], None, False
+        output = Output(messages=self._messages, ping=self._ping, close=self._close, end=self._end)
+        self._messages, self._ping, self._close, self._end = [], False, None, False
         return output
 
     def next_wakeup_ms(self) -> int | None:
@@ -231,6 +242,8 @@ class Session:
             return self._deadline_ms
         if self._takes_calls:
             return self._heard_ms + self._config.quiet_ms
+        if self._listens_by_ms is not None:
+            return self._listens_by_ms
         silence_ms = self._heard_ms + self._config.silence_ms
         if self._drain_until_ms is None:
             return silence_ms
@@ -249,6 +262,8 @@ class Session:
                 self._answer_close(now_ms)
         elif self._hello is None:
             self._refuse(POLICY_VIOLATION, HELLO_TIMEOUT, UNEXPECTED, now_ms)
+        elif self._listens_by_ms is not None:
+            self._on_ready(b"", now_ms)
         elif self._drain_until_ms is not None and now_ms >= self._drain_until_ms:
             self._refuse(GOING_AWAY, GATEWAY_CLOSING, GATEWAY_DRAINING, now_ms)
         elif self._takes_calls:
@@ -277,7 +292,10 @@ class Session:
             status_interval="0s",
             extensions=[REPLY_IS_ACK] if self._hello.is_ours else [],
         )
-        if not self._hello.manual_readiness:
+        if self._hello.listens_late:
+            self._ping = True
+            self._listens_by_ms = now_ms + LISTENS_WAIT_MS
+        elif not self._hello.manual_readiness:
             self._on_ready(b"", now_ms)
         self._send(Kind.GATEWAY_CONNECTION_READY, ready.SerializeToString())
         held, self._held = self._held, []
@@ -355,6 +373,7 @@ class Session:
             self.shut(now_ms)
         elif self._phase < Phase.DISCONNECTING and self._drain_until_ms is None:
             self._drain_until_ms = now_ms + self._config.drain_wait_ms
+            self._listens_by_ms = None
             self._phase = Phase.DRAINING
             self._forget_unacknowledged()
             self._facts.append(Paused())
@@ -447,6 +466,7 @@ class Session:
         self._facts.append(SyncWanted(hello=self._hello))
 
     def _on_ready(self, _payload: bytes, now_ms: int) -> None:
+        self._listens_by_ms = None
         if self._drain_until_ms is not None:
             self._refuse(GOING_AWAY, GATEWAY_CLOSING, GATEWAY_DRAINING, now_ms)
         elif self._phase is Phase.READY and not self._attached:
@@ -511,6 +531,7 @@ class Session:
         if self._paused:
             return
         self._paused = True
+        self._listens_by_ms = None
         self._phase = Phase.DRAINING
         self._forget_unacknowledged()
         self._facts.append(Paused())

@@ -248,7 +248,7 @@ class Socket(WSListener):
             case WSMsgType.PING:
                 self._answer_ping(frame.get_payload_as_bytes())
             case WSMsgType.PONG:
-                return
+                session.receive_pong(now_ms)
             case WSMsgType.CLOSE:
                 if self._connection is not None:
                     self._connection.goodbye()
@@ -326,6 +326,8 @@ class Socket(WSListener):
         if not tcp.is_closing():
             if output.messages:
                 self._write(frames.websocket_frames(output.messages))
+            if output.ping:
+                self._write(frames.PING_FRAME)
             if output.close is not None:
                 self._write(frames.close_frame(output.close.code, output.close.reason))
         if output.end:

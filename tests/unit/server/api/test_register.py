@@ -68,6 +68,35 @@ async def test_another_kind_of_server_is_refused() -> None:  # server 18
         assert answer.status == 200
 
 
+@on_loop
+async def test_an_app_that_was_renamed_takes_the_place_of_the_old_one(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def served(app: str, url: str, **fields: Any) -> bytes:
+        functions = [function(f"{app}-greet")]
+        given = {"appName": app, "url": url, "deployType": "ping", "functions": functions}
+        return registration(**given | fields)
+
+    here, elsewhere = "http://localhost:3000/api/inngest", "http://localhost:3001/api/inngest"
+    async with open_api() as api:
+        await api.post("/fn/register", served("fa", here))
+        await api.post("/fn/register", served("other", elsewhere))
+        await api.post("/fn/register", served("worker", here, deployType="connect"))
+        assert set(api.runtime.catalog.apps) == {"fa", "other", "worker"}
+        assert caplog.records == []
+        spelt = "http://127.0.0.1:3000/api/inngest?deployId=7"
+        for _ in range(2):
+            assert (await api.post("/fn/register", served("fl", spelt))).status == 200
+        catalog = api.runtime.catalog
+        assert set(catalog.apps) == {"fl", "other", "worker"}
+        assert [entry.slug for entry in catalog.functions] == [
+            "other-greet", "worker-greet", "fl-greet",
+        ]  # fmt: skip
+        assert [record.getMessage() for record in caplog.records] == [
+            "the app fl is now served where the app fa was: fa is removed"
+        ]
+
+
 @pytest.mark.parametrize(
     ("body", "begin", "words"),
     [
@@ -101,6 +130,13 @@ async def test_another_kind_of_server_is_refused() -> None:  # server 18
             ),
             "At least one function is invalid",
             "event.data.x >",
+        ),
+        (
+            registration(
+                functions=[function(triggers=[{"event": "a", "expression": "async.data.a == 1"}])]
+            ),
+            "At least one function is invalid",
+            "names `async`",
         ),
     ],
 )

@@ -68,6 +68,7 @@ def hello(
     instance_id: str = "box-7",
     session_token: str = "good",
     capabilities: bytes = b'{"connect":"v1"}',
+    sdk_language: str = "py",
     **fields: Any,
 ) -> WorkerConnectRequestData:
     """WORKER_CONNECT of a worker with one app, unless other apps are given."""
@@ -77,7 +78,7 @@ def hello(
         auth_data=AuthData(session_token=session_token),
         capabilities=capabilities,
         apps=apps or [app()],
-        sdk_language="py",
+        sdk_language=sdk_language,
         sdk_version="0.5.19",
         framework="connect",
         **fields,

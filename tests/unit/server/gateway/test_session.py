@@ -31,6 +31,7 @@ from stepwell.server.gateway.session import (
     HELD_MESSAGES_MAX,
     HELLO_BYTES_MAX,
     HELLO_WAIT_MS,
+    LISTENS_WAIT_MS,
     MESSAGE_BYTES_MAX,
     Phase,
     Session,
@@ -203,6 +204,73 @@ def test_calls_follow_connection_ready_even_if_they_are_given_at_once() -> None:
     story.session.synced(story.now_ms)
     story.session.send_call(REQUEST_ID, b"call")  # what carrying out Ready leads to
     assert story.kinds() == [Kind.GATEWAY_CONNECTION_READY, Kind.GATEWAY_EXECUTOR_REQUEST]
+
+
+def listening_late() -> Story:
+    """A worker that was told that it is ready, and pinged."""
+    story = syncing(sdk_language="typescript")
+    story.session.synced(story.now_ms)
+    output = story.output()
+    assert output is not None
+    assert output.ping
+    assert len(output.messages) == 1
+    return story
+
+
+def test_a_worker_that_listens_late_gets_no_call_before_it_answers_a_ping() -> None:
+    story = listening_late()
+    story.send(HEARTBEAT)
+    assert story.facts() == [Heartbeat()]
+    story.session.send_call(REQUEST_ID, b"call")
+    assert story.kinds() == [Kind.GATEWAY_HEARTBEAT]
+    story.session.receive_pong(story.now_ms)
+    story.session.receive_pong(story.now_ms)
+    assert story.facts() == [Ready()]
+    story.session.send_call(REQUEST_ID, b"call")
+    assert story.kinds() == [Kind.GATEWAY_EXECUTOR_REQUEST]
+
+
+def test_a_ping_is_not_waited_for_any_longer_than_a_second() -> None:
+    story = listening_late()
+    story.wait(LISTENS_WAIT_MS - 1)
+    assert story.facts() == []
+    story.wait(1)
+    assert story.facts() == [Ready()]
+    story.session.receive_pong(story.now_ms)
+    assert story.facts() == []
+
+
+def test_a_worker_that_leaves_before_it_answers_the_ping_gets_no_calls() -> None:
+    story = listening_late()
+    story.send(PAUSE)
+    story.session.receive_pong(story.now_ms)
+    story.wait(LISTENS_WAIT_MS)
+    assert story.facts() == [Paused()]
+
+
+def test_a_gateway_that_leaves_does_not_wait_for_the_answer_to_a_ping() -> None:
+    story = listening_late()
+    story.session.begin_drain(story.now_ms)
+    story.session.receive_pong(story.now_ms)
+    assert story.facts() == [Paused()]
+    assert story.kinds() == [Kind.GATEWAY_CLOSING]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        pytest.param({"sdk_language": "py"}, id="another-language"),
+        pytest.param(
+            {"sdk_language": "typescript", "worker_manual_readiness_ack": True}, id="says-so-itself"
+        ),
+    ],
+)
+def test_other_workers_are_not_pinged(fields: dict[str, Any]) -> None:
+    story = syncing(**fields)
+    story.session.synced(story.now_ms)
+    output = story.output()
+    assert output is not None
+    assert not output.ping
 
 
 def test_a_worker_with_manual_readiness_gets_no_call_before_it_says_so() -> None:  # 14

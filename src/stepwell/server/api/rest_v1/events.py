@@ -12,7 +12,7 @@ from starlette.routing import Route
 
 from stepwell.errors import WireError
 from stepwell.server.api import queries
-from stepwell.server.api.responses import iso, raw, v1_data
+from stepwell.server.api.responses import iso, raw, v1_data, without_empty
 from stepwell.server.api.rest_v1.runs import run_object
 from stepwell.server.lifecycle import event_data
 from stepwell.wire.ids import EventId, ulid_ms, ulid_text
@@ -60,7 +60,10 @@ class EventReads:
 
     async def one(self, request: Request) -> Response:
         record = self._found(request)
-        return v1_data(self._object(record), now_ms=self._context.runtime.now_ms())
+        event = self._object(record)
+        if told := self._told(record):
+            event["told"] = told
+        return v1_data(event, now_ms=self._context.runtime.now_ms())
 
     async def runs(self, request: Request) -> Response:
         """The runs that this event started."""
@@ -70,6 +73,17 @@ class EventReads:
         return v1_data(
             [run_object(run, runtime) for run in found if run is not None],
             now_ms=runtime.now_ms(),
+        )
+
+    def _told(self, record: EventRecord) -> dict[str, Any]:
+        """What it did to runs that it did not start. An addition of ours."""
+        told = self._context.runtime.told(record.event_id)
+        return without_empty(
+            {
+                "continued": [ulid_text(run_id) for run_id in told.continued],
+                "cancelled": [ulid_text(run_id) for run_id in told.cancelled],
+                "pending": told.is_pending or None,
+            }
         )
 
     def _found(self, request: Request) -> EventRecord:

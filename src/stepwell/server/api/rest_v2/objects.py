@@ -1,6 +1,7 @@
 """The objects of v2. Empty values are left out; 64-bit numbers are texts.
 
-Additions of ours, harmless to other clients: `function.slug` of a run, `sleepUntil` of a span.
+Additions of ours, harmless to other clients: `function.slug` of a run; `sleepUntil`, `stepInfo` and
+`cancellation` of a span.
 Source: docs/reference/http-api.md, "REST v2".
 """
 
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from stepwell.server.api.functions import bare_id
 from stepwell.server.api.responses import iso, raw, without_empty
+from stepwell.server.api.step_details import EventWait, Invocation, ServerRequest, SignalWait
 from stepwell.server.api.timeline import RUN_STATUS
 from stepwell.wire.ids import ulid_ms, ulid_text
 
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
     from stepwell.engine.rows import PutApp
     from stepwell.server.api.context import Context
+    from stepwell.server.api.step_details import Detail
     from stepwell.server.api.timeline import Span
     from stepwell.server.app_book import AppTrouble, Site
     from stepwell.server.runtime import FunctionEntry
@@ -81,12 +84,32 @@ def span_object(span: Span, *, with_output: bool) -> dict[str, Any]:
             "startedAt": iso(span.started_at_ms),
             "endedAt": iso(span.ended_at_ms),
             "sleepUntil": iso(span.sleep_until_ms),
+            "stepInfo": _step_info(span.detail),
+            "cancellation": span.cancellation,
             "children": [span_object(child, with_output=with_output) for child in span.children],
         }
     )
     if with_output and span.output:
         shown["output"] = _output(span.output)
     return shown
+
+
+def _step_info(detail: Detail | None) -> dict[str, Any] | None:
+    """What a step is, or waits for, that is more than a call."""
+    match detail:
+        case EventWait():
+            info = {"kind": "event", "event": detail.event, "if": detail.condition}
+        case SignalWait():
+            info = {"kind": "signal", "signal": detail.signal}
+        case Invocation():
+            info = {"kind": "invoke", "function": detail.function, "eventId": detail.event_id,
+                    "runId": detail.run_id}  # fmt: skip
+        case ServerRequest():
+            return {"kind": "ai" if detail.of_ai else "fetch"}
+        case _:
+            return None
+    more = {"until": iso(detail.until_ms), "timedOut": detail.timed_out or None}
+    return without_empty(info | more)
 
 
 def app_object(app: PutApp, functions: int, trouble: AppTrouble | None) -> dict[str, Any]:
@@ -136,7 +159,9 @@ def _trouble(trouble: AppTrouble | None) -> dict[str, Any] | None:
 def function_object(entry: FunctionEntry) -> dict[str, Any]:
     """Function."""
     triggers = [
-        without_empty({"type": "EVENT", "value": trigger.event, "if": trigger.expression})
+        {"type": "CRON", "value": trigger.cron}
+        if trigger.cron is not None
+        else without_empty({"type": "EVENT", "value": trigger.event, "if": trigger.expression})
         for trigger in entry.config.triggers
     ]
     retries = entry.config.retries

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from stepwell.engine.rows import RunStatus
 from stepwell.errors import WireError
 from stepwell.server.api import queries
+from stepwell.server.api.cancellation import read_cancellation
 from stepwell.server.api.functions import matches
 from stepwell.server.api.responses import v2_data
 from stepwell.server.api.rest_v2.objects import run_object, span_object
@@ -96,10 +97,12 @@ class RunReads:
     async def one(self, request: Request) -> Response:
         run = self._found(request)
         with_output = queries.flag(request.query_params, "includeOutput")
-        return v2_data(
-            run_object(run, self._context, with_output=with_output),
-            now_ms=self._context.runtime.now_ms(),
-        )
+        shown = run_object(run, self._context, with_output=with_output)
+        if run.status is RunStatus.CANCELLED:
+            cancellation = read_cancellation(self._context.reader.history(run.run_id))
+            if cancellation is not None:
+                shown["cancellation"] = cancellation
+        return v2_data(shown, now_ms=self._context.runtime.now_ms())
 
     async def trace(self, request: Request) -> Response:
         """The run as a tree; see `timeline`."""

@@ -7,6 +7,7 @@ import msgspec
 from stepwell.wire.ids import app_uuid, function_uuid
 from tests.unit.server.api.bench import open_api
 from tests.unit.server.api.rows import APP, SHOP, T0_MS, put_function
+from tests.unit.server.gateway.messages import function
 from tests.unit.server.loop import on_loop
 
 
@@ -57,6 +58,20 @@ async def test_a_function_is_found_by_any_of_its_names() -> None:
                 "triggers": [{"type": "EVENT", "value": "shop/order.paid"}],
                 "configuration": {"retries": {"value": 4, "isDefault": True}},
             }
+
+
+@on_loop
+async def test_a_schedule_is_a_trigger_like_an_event() -> None:
+    triggers = [{"cron": "0 9 * * *"}, {"event": "a", "expression": "event.data.n > 1"}]
+    row = msgspec.structs.replace(
+        put_function(), config=msgspec.json.encode(function("shop-ship", triggers=triggers))
+    )
+    async with open_api([APP, row]) as api:
+        shown = (await api.get("/v2/apps/shop/functions/ship")).json["data"]
+        assert shown["triggers"] == [
+            {"type": "CRON", "value": "0 9 * * *"},
+            {"type": "EVENT", "value": "a", "if": "event.data.n > 1"},
+        ]
 
 
 @on_loop

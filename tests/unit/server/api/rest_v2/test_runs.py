@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
-from stepwell.engine.rows import PutLive, RunStatus
+from stepwell.engine.rows import HistoryKind, PutLive, RunStatus
 from stepwell.engine.state import RunState, Sleep
 from stepwell.wire.ids import function_uuid
 from tests.unit.server.api.bench import Api, open_api
@@ -17,6 +17,7 @@ from tests.unit.server.api.rows import (
     T0_MS,
     ended,
     event_id,
+    history,
     put_event,
     put_function,
     put_run,
@@ -248,6 +249,44 @@ async def test_a_trace_is_a_tree_with_outputs_on_request() -> None:
         root = (await api.get(f"{path}?includeOutput=1")).json["data"]["rootSpan"]
         assert root["output"] == {"ok": True}
         assert root["children"][0]["output"] == {"n": 1}
+
+
+@pytest.mark.parametrize(
+    ("kind", "payload", "info"),
+    [
+        (
+            HistoryKind.WAIT_STARTED,
+            {"event": "a", "if": "async.data.n == 1", "until": "2026-09-21T15:00:00.000Z"},
+            {"kind": "event", "event": "a", "if": "async.data.n == 1",
+             "until": "2026-09-21T15:00:00.000Z", "timedOut": True},
+        ),
+        (
+            HistoryKind.SIGNAL_WAIT_STARTED,
+            {"signal": "s", "until": "2026-09-21T15:00:00.000Z"},
+            {"kind": "signal", "signal": "s", "until": "2026-09-21T15:00:00.000Z"},
+        ),
+        (
+            HistoryKind.INVOKE_STARTED,
+            {"function": "shop-price", "event": "01E", "run": "01R"},
+            {"kind": "invoke", "function": "shop-price", "eventId": "01E", "runId": "01R"},
+        ),
+        (HistoryKind.FETCH_STARTED, {"url": "https://a"}, {"kind": "fetch"}),
+        (HistoryKind.INFER_STARTED, {"url": "https://a"}, {"kind": "ai"}),
+    ],
+)  # fmt: skip
+def test_a_trace_says_what_a_step_waits_for(
+    kind: HistoryKind, payload: Any, info: dict[str, Any]
+) -> None:
+    @on_loop
+    async def check() -> None:
+        begun = history(0, kind, step_id=f"{0:040x}", name="charge",
+                        payload=msgspec.json.encode(payload))  # fmt: skip
+        over = step(data=b"null") if kind is HistoryKind.WAIT_STARTED else step()
+        async with open_api([*SHOP, put_event(), put_run(), running(), begun, over]) as api:
+            trace = (await api.get(f"/v2/runs/{text(run_id(1))}/trace")).json["data"]
+            assert trace["rootSpan"]["children"][0]["stepInfo"] == info
+
+    check()
 
 
 @on_loop

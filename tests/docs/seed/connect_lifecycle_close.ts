@@ -1,0 +1,2 @@
+await connection.close()
+// Connection is now closed

@@ -1,0 +1,4 @@
+await connect({
+  apps: [...],
+  maxWorkerConcurrency: 10,
+})
