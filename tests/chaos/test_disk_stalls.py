@@ -46,7 +46,8 @@ def test_on_the_event_loop_no_lease_is_lost_that_is_longer(tmp_path: Path) -> No
 
 def test_in_the_thread_the_loop_goes_on_and_shorter_leases_too(tmp_path: Path) -> None:
     disk = FaultyDisk(tmp_path)
-    with Scene(tmp_path, "--connect-lease", str(SHORTER_S), disk=disk) as scene:
+    more = ("--connect-lease", str(SHORTER_S), "--log-level=debug")
+    with Scene(tmp_path, *more, disk=disk) as scene:
         worker = scene.worker()
         connection_id = worker.ready(scene.api)
         disk.order(Orders(stall_ms=20))
