@@ -22,7 +22,7 @@ WIRE := src/stepwell/wire
 # make bench BENCH="--quick --only workloads"; without BENCH everything, ten minutes
 BENCH ?=
 # make soak SUITE="power-loss chaos" MINUTES=30
-SUITE ?= sim process-sim power-loss chaos stopped-workers expressions compat min-versions
+SUITE ?= sim process-sim power-loss chaos transport storm stopped-workers expressions compat min-versions
 MINUTES ?= 10
 SOAK_sim = tests.sim.soak --minutes $(MINUTES)
 SOAK_process-sim = tests.process_sim --minutes $(MINUTES)
@@ -30,6 +30,9 @@ SOAK_power-loss := tests.store.power_loss --cuts 2000
 # 1,000 kills of the server and as many of workers, unless MINUTES or KILLS says otherwise
 KILLS ?= 1000
 SOAK_chaos = tests.chaos.soak $(if $(filter file,$(origin MINUTES)),--kills $(KILLS),--minutes $(MINUTES))
+# Cuts of the real lengths last: a quarter of an hour
+SOAK_transport := tests.chaos.transport
+SOAK_storm := tests.chaos.transport.storm
 SOAK_stopped-workers := tests.chaos.stopped_workers --replies 500
 SOAK_compat := tests.compat.soak
 SOAK_min-versions := tests.compat.minimum
@@ -41,7 +44,7 @@ SOAK_expressions := tests.properties.expressions.soak --count 100000
 
 demo: $(ENV) ; $(BIN)/python -m stepwell.cli demo
 test: lint types $(OFFICIAL_ENV) $(COMPAT) ; $(BIN)/python -m pytest -q -n 2 --ignore tests/compat/scenarios && $(BIN)/python -m pytest -q -n 4 --dist loadgroup tests/compat/scenarios
-soak: $(ENV) $(OFFICIAL_ENV) $(COMPAT) ; set -e $(foreach suite,$(SUITE),; $(BIN)/python -m $(or $(SOAK_$(suite)),$(error SUITE may name sim, process-sim, power-loss, chaos, stopped-workers, expressions, compat and min-versions, not "$(suite)")))
+soak: $(ENV) $(OFFICIAL_ENV) $(COMPAT) ; set -e $(foreach suite,$(SUITE),; $(BIN)/python -m $(or $(SOAK_$(suite)),$(error SUITE may name sim, process-sim, power-loss, chaos, transport, storm, stopped-workers, expressions, compat and min-versions, not "$(suite)")))
 bench: $(ENV) $(OFFICIAL_ENV) $(PEERS) ; $(BIN)/python -m benchmarks $(BENCH)
 lint: $(ENV) ; $(BIN)/ruff check -q && $(BIN)/ruff format -q --diff && { $(BIN)/lint-imports --no-logo > .venv/imports.log || { cat .venv/imports.log; exit 1; }; }
 types: $(ENV) ; $(BIN)/mypy --no-error-summary

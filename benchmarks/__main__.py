@@ -18,7 +18,16 @@ import msgspec
 import uvloop
 
 from benchmarks import disk, machine, progress
-from benchmarks.macro import footprint, growth, intake, limits, matching, mixed, workloads
+from benchmarks.macro import (
+    connections,
+    footprint,
+    growth,
+    intake,
+    limits,
+    matching,
+    mixed,
+    workloads,
+)
 from benchmarks.ours import OurSide
 from benchmarks.peers.dbos_peer import DbosPeer
 from benchmarks.peers.restate_peer import RestatePeer
@@ -31,8 +40,17 @@ if TYPE_CHECKING:
     from benchmarks.plan import Plan
     from benchmarks.sides import Side
 
-SUITES = ("limits", "intake", "workloads", "mixed", "footprint", "matching", "growth")
-SIDES = ("stepwell", "official", "restate", "dbos")
+SUITES = (
+    "limits",
+    "intake",
+    "workloads",
+    "mixed",
+    "connections",
+    "footprint",
+    "matching",
+    "growth",
+)
+SIDES = ("stepwell", "safe", "performant", "official", "restate", "dbos")
 MORE_SIDES = (*SIDES, "restate-uvloop")
 """Those that are not asked for are left out."""
 OTHERS_CORES_MAX = 0.1
@@ -60,7 +78,11 @@ def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a look, in two minutes")
     parser.add_argument(
-        "--only", nargs="+", choices=SUITES, metavar="SUITE", help=", ".join(SUITES)
+        "--only",
+        nargs="+",
+        choices=SUITES,
+        metavar="SUITE",
+        help=", ".join(SUITES),
     )
     parser.add_argument(
         "--sides",
@@ -141,6 +163,8 @@ async def _suite(suite: str, plan: Plan, sides: Sequence[str]) -> list[Table]:
             return await workloads.run(plan, [_side(name) for name in MORE_SIDES if name in sides])
         case "mixed":
             return await mixed.run(plan)
+        case "connections":
+            return await connections.run(plan)
         case "footprint":
             return await footprint.run(plan)
         case "matching":
@@ -157,8 +181,12 @@ def _side(name: str) -> Side:
             return RestatePeer("uvloop")
         case "dbos":
             return DbosPeer()
+        case "official":
+            return OurSide("inngest")
+        case "safe" | "performant":
+            return OurSide("stepwell", name)
         case _:
-            return OurSide("inngest" if name == "official" else "stepwell")
+            return OurSide("stepwell")
 
 
 if __name__ == "__main__":

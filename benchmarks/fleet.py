@@ -1,7 +1,8 @@
 """Many connected workers in this process, as cheap as they can be: no SDK, and steps that wait.
 
 They speak the Connect protocol as a real worker does (hello, acknowledgements, lease extensions at
-the advertised interval), but send a heartbeat each second, so that a short time shows its tail.
+the advertised interval), but unless told otherwise they send a heartbeat each second, so that a
+short time shows its tail.
 """
 
 from __future__ import annotations
@@ -42,7 +43,9 @@ if TYPE_CHECKING:
 APP = "fleet"
 EVENT = "bench/fleet"
 HEARTBEAT_S = 1.0
-READY_WAIT_S = 20.0
+READY_WAIT_S = 60.0
+DIALS = 20
+"""At a time: a fleet that comes back is another benchmark's."""
 
 _FUNCTION = f"{APP}-chain"
 
@@ -115,34 +118,51 @@ class Fleet:
 
 
 @contextlib.asynccontextmanager
-async def fleet(api_url: str, size: int) -> AsyncIterator[Fleet]:
-    """So many workers, all ready; their heartbeats are spread evenly over time."""
+async def fleet(
+    api_url: str, size: int, *, first: int = 0, heartbeat_s: float = HEARTBEAT_S
+) -> AsyncIterator[Fleet]:
+    """So many workers, all ready; their heartbeats are spread evenly over time.
+
+    Args:
+        first: The number of the first one, where other processes have some too.
+    """
     made = Fleet()
     async with contextlib.AsyncExitStack() as stack:
         http = await stack.enter_async_context(aiohttp.ClientSession())
-        workers = []
-        for number in range(size):
-            async with http.post(f"{api_url}/v0/connect/start", data=b"") as answer:
-                start = StartResponse.FromString(await answer.read())
-            hello = _hello(start, number)
-            transport, worker = await picows.ws_connect(
-                lambda hello=hello: _Worker(made, hello),
-                start.gateway_endpoint,
-                extra_headers={"Sec-WebSocket-Protocol": SUBPROTOCOL},
-            )
-            stack.callback(transport.disconnect)
-            assert isinstance(worker, _Worker), "the factory makes it"
-            workers.append(worker)
-        async with asyncio.timeout(READY_WAIT_S):
-            for worker in workers:
-                await worker.ready
-        for number, worker in enumerate(workers):
-            worker.beat_after(HEARTBEAT_S * number / size)
-            stack.callback(worker.rest)
+        numbers = iter(range(first, first + size))
+        workers: list[_Worker] = []
+
+        async def dial() -> None:
+            for number in numbers:
+                worker = await _dialled(http, api_url, made, number, heartbeat_s)
+                stack.callback(worker.leave)
+                workers.append(worker)
+
+        async with asyncio.timeout(READY_WAIT_S), asyncio.TaskGroup() as dials:
+            for _ in range(DIALS):
+                dials.create_task(dial())
+        for place, worker in enumerate(workers):
+            worker.beat_after(heartbeat_s * place / size)
         try:
             yield made
         finally:
             made.is_leaving = True
+
+
+async def _dialled(
+    http: aiohttp.ClientSession, api_url: str, made: Fleet, number: int, heartbeat_s: float
+) -> _Worker:
+    """One more worker, ready for calls."""
+    async with http.post(f"{api_url}/v0/connect/start", data=b"") as answer:
+        start = StartResponse.FromString(await answer.read())
+    _transport, worker = await picows.ws_connect(
+        lambda: _Worker(made, _hello(start, number), heartbeat_s),
+        start.gateway_endpoint,
+        extra_headers={"Sec-WebSocket-Protocol": SUBPROTOCOL},
+    )
+    assert isinstance(worker, _Worker), "the factory makes it"
+    await worker.ready
+    return worker
 
 
 def _hello(start: StartResponse, number: int) -> bytes:
@@ -190,10 +210,11 @@ _read_call = msgspec.json.Decoder(_Call).decode
 
 
 class _Worker(picows.WSListener):
-    def __init__(self, fleet: Fleet, hello: bytes) -> None:
+    def __init__(self, fleet: Fleet, hello: bytes, heartbeat_s: float) -> None:
         super().__init__()
         self._fleet = fleet
         self._hello = hello
+        self._heartbeat_s = heartbeat_s
         self._loop = asyncio.get_running_loop()
         self.ready: asyncio.Future[None] = self._loop.create_future()
         self._extend_s = 0.0
@@ -205,11 +226,15 @@ class _Worker(picows.WSListener):
     # --- heartbeats ---
 
     def beat_after(self, seconds: float) -> None:
-        """Send a heartbeat after a while, then one each second, unless one is unanswered."""
+        """Send a heartbeat after a while, then one an interval, unless one is unanswered."""
         self._beat = self._loop.call_later(seconds, self._send_beat)
 
-    def rest(self) -> None:
-        """Do nothing more."""
+    def leave(self) -> None:
+        """End TCP, as a process does that is killed."""
+        self._rest()
+        self._transport.disconnect()
+
+    def _rest(self) -> None:
         timers = [self._beat, *(held.extend for held in self._held.values())]
         for timer in timers:
             if timer is not None:
@@ -219,7 +244,7 @@ class _Worker(picows.WSListener):
         if not self._beat_sent_s:
             self._beat_sent_s = time.perf_counter()
             self._transport.send(picows.WSMsgType.BINARY, _HEARTBEAT)
-        self.beat_after(HEARTBEAT_S)
+        self.beat_after(self._heartbeat_s)
 
     # --- what picows calls ---
 
@@ -231,7 +256,7 @@ class _Worker(picows.WSListener):
             self.ready.set_exception(ConnectionError("the gateway refused a worker"))
         if not self._fleet.is_leaving:
             self._fleet.seen.sockets_lost += 1
-        self.rest()
+        self._rest()
 
     def on_ws_frame(self, transport: picows.WSTransport, frame: picows.WSFrame) -> None:
         if frame.msg_type != picows.WSMsgType.BINARY:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from tests.faulty_disk.orders import FaultyDisk
 
 DURABILITY = "SQLite, WAL, synchronous=FULL: an answer comes after its fsync"
+WORKER = str(ROOT / "benchmarks/worker.py")
 OFFICIAL_PYTHON = ROOT / ".cache/official-py/bin/python"
 
 
@@ -103,16 +104,23 @@ class OurSession:
 
 
 @contextlib.asynccontextmanager
-async def worker(sdk: str, running: RunningServer) -> AsyncIterator[OurSession]:
-    """A worker process with the SDK `stepwell` or `inngest`, connected to a server."""
+async def worker(
+    sdk: str, running: RunningServer, *, checkpointing: str = ""
+) -> AsyncIterator[OurSession]:
+    """A worker process with the SDK `stepwell` or `inngest`, connected to a server.
+
+    Args:
+        checkpointing: A preset's name, for our SDK; without it a call runs one step.
+    """
     python = sys.executable if sdk == "stepwell" else str(OFFICIAL_PYTHON)
     async with Finishes() as finishes, aiohttp.ClientSession() as http:
         with scratch() as folder:
             async with spawned(
                 python,
-                str(ROOT / "benchmarks/worker.py"),
+                WORKER,
                 sdk,
                 str(finishes.port),
+                *([checkpointing] if checkpointing else []),
                 folder=folder,
                 log="worker.log",
                 environment={"INNGEST_DEV": running.url, "STEPWELL_DEV": running.url},
@@ -134,17 +142,23 @@ async def worker(sdk: str, running: RunningServer) -> AsyncIterator[OurSession]:
 
 
 class OurSide:
-    """Our server with one of the two SDKs."""
+    """Our server with one of the two SDKs; ours also with a preset of checkpointing."""
 
     share = 1.0
-    durability = DURABILITY
 
-    def __init__(self, sdk: str) -> None:
+    def __init__(self, sdk: str, checkpointing: str = "") -> None:
         self._sdk = sdk
+        self._checkpointing = checkpointing
         self.name = "stepwell" if sdk == "stepwell" else "official worker"
         self.version = f"stepwell {importlib.metadata.version('stepwell')}"
+        self.durability = DURABILITY
         if sdk == "inngest":
             self.version += ", worker: the official Python SDK"
+        if checkpointing:
+            self.name += f" {checkpointing}"
+            self.version += f", checkpointing: {checkpointing}"
+        if checkpointing == "performant":
+            self.durability += "; up to a second of steps may have to be run again"
 
     def missing(self) -> str | None:
         if self._sdk == "inngest" and not OFFICIAL_PYTHON.exists():
@@ -153,5 +167,8 @@ class OurSide:
 
     @contextlib.asynccontextmanager
     async def up(self) -> AsyncIterator[OurSession]:
-        async with server() as running, worker(self._sdk, running) as session:
+        async with (
+            server() as running,
+            worker(self._sdk, running, checkpointing=self._checkpointing) as session,
+        ):
             yield session

@@ -45,6 +45,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         chains: Ten-step runs measured in each opening.
         waiting: Runs that wait while an event matches one of them.
         match_rounds: Rounds of such events, the first of which warms up.
+        idle: Connections of workers that have nothing to do, each number with a server of its own.
+        idle_s: How long they are watched; each sends a heartbeat every ten seconds.
     """
 
     runs: int
@@ -60,6 +62,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     chains: int
     waiting: int
     match_rounds: int
+    idle: tuple[int, ...]
+    idle_s: float
 
 
 FULL = Plan(
@@ -76,6 +80,8 @@ FULL = Plan(
     chains=50,
     waiting=100_000,
     match_rounds=21,
+    idle=(1_000, 5_000),
+    idle_s=20.0,
 )
 
 QUICK = Plan(
@@ -92,4 +98,6 @@ QUICK = Plan(
     chains=30,
     waiting=5_000,
     match_rounds=6,
+    idle=(1_000,),
+    idle_s=10.0,
 )

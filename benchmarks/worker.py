@@ -1,6 +1,8 @@
 """The worker of the benchmarks, for our SDK and for the official one.
 
-Usage: python worker.py stepwell|inngest REPORT_PORT
+Usage: python worker.py stepwell|inngest REPORT_PORT [safe|performant]
+
+The last argument is a preset of checkpointing, which our SDK has; without it there is none.
 
 The last line of a function's body tells the driver, over TCP, that run number `n` is there: the
 driver's clock then has both ends of the run.
@@ -22,7 +24,7 @@ def main() -> None:
     connect: Any = importlib.import_module(f"{sys.argv[1]}.connect").connect
     report = socket.create_connection(("127.0.0.1", int(sys.argv[2])))
     report.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    client = sdk.Inngest(app_id="bench")
+    client = sdk.Inngest(app_id="bench", **({"checkpointing": sys.argv[3]} if sys.argv[3:] else {}))
 
     @client.create_function(fn_id="one", trigger=sdk.TriggerEvent(event="bench/one"))  # type: ignore[untyped-decorator]
     async def one(ctx: Any) -> None:

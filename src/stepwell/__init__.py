@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from stepwell.version import __version__
 
 if TYPE_CHECKING:
+    from stepwell.checkpointing import Checkpointing
     from stepwell.client import Client
     from stepwell.client import Client as Inngest
     from stepwell.context import Context, ContextSync
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Cancel",
+    "Checkpointing",
     "Client",
     "Context",
     "ContextSync",
@@ -59,6 +61,7 @@ __all__ = [
 
 _HOMES = {
     "Cancel": "triggers",
+    "Checkpointing": "checkpointing",
     "Client": "client",
     "Context": "context",
     "ContextSync": "context",

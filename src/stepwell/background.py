@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import aiohttp
 
+from stepwell.checkpointer import FlushClock
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
@@ -55,6 +57,7 @@ class Background:
         self._loop = asyncio.new_event_loop()
         self._loop.set_default_executor(LookupThreads())
         self._session: aiohttp.ClientSession | None = None
+        self._flush_clock: FlushClock | None = None
         self._thread = threading.Thread(target=self._run, name="stepwell-http", daemon=True)
         self._thread.start()
 
@@ -72,6 +75,13 @@ class Background:
         if self._session is None:
             self._session = aiohttp.ClientSession()
         return self._session
+
+    @property
+    def flush_clock(self) -> FlushClock:
+        """Looks after the steps of calls that came over HTTP."""
+        if self._flush_clock is None:
+            self._flush_clock = FlushClock(self._loop.call_soon_threadsafe)
+        return self._flush_clock
 
     def stop(self) -> None:
         """Close the session and end the thread."""

@@ -12,16 +12,20 @@ from stepwell.step import Step
 from stepwell.step_sync import StepSync
 
 if TYPE_CHECKING:
+    from stepwell.checkpointer import Checkpointer
     from stepwell.client import Client
     from stepwell.function import Function
     from stepwell.wire.calls import Call
 
 
-def execution_of(call: Call, step_id: str | None) -> Execution:
+def execution_of(
+    call: Call, step_id: str | None, checkpointer: Checkpointer | None = None
+) -> Execution:
     """The state of a call.
 
     Args:
         step_id: The step that it is for, as told beside it; None: as it says itself.
+        checkpointer: Takes its finished steps, if the function has checkpointing.
     """
     ctx = call.ctx
     # A server that does not say how many attempts there are decides itself which was the last.
@@ -34,6 +38,7 @@ def execution_of(call: Call, step_id: str | None) -> Execution:
         plan_only=ctx.disable_immediate_execution,
         stack=ctx.stack,
         deferred=call.defers,
+        checkpointer=checkpointer,
     )
 
 

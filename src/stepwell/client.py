@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Never
 from urllib.parse import quote
 
 from stepwell.background import background
+from stepwell.checkpointing import CheckpointingOption, read_checkpointing
 from stepwell.codec import serialise
 from stepwell.config import ClientSettings, resolve
 from stepwell.errors import ConfigError
@@ -45,6 +46,8 @@ class Client:
         logger: What functions get as `ctx.logger`.
         send_attempts: How often `send` tries before it raises. Five attempts wait about a second
             in all; from the eighth on, up to ten seconds pass between two.
+        checkpointing: For functions that do not say: run several steps in a call, and report them
+            as they go. `True` is `stepwell.checkpointing.SAFE`.
     Raises:
         ConfigError: The options do not fit together.
     """
@@ -62,6 +65,7 @@ class Client:
         env: str | None = None,
         logger: Logger | None = None,
         send_attempts: int = ATTEMPTS_DEFAULT,
+        checkpointing: CheckpointingOption = False,
     ) -> None:
         if not isinstance(app_id, str) or not app_id:
             raise ConfigError(f"a client needs an app_id, a text that is not empty, not {app_id!r}")
@@ -69,6 +73,8 @@ class Client:
             raise ConfigError(f"send_attempts is {send_attempts!r}; it must be 1 or more")
         self.app_id = app_id
         self._send_attempts = send_attempts
+        self._checkpointing = read_checkpointing(checkpointing)
+        self._functions: list[Function[Any]] = []
         self.logger: Logger = logger or logging.getLogger("stepwell.function")
         self.settings: ClientSettings = resolve(
             is_production=is_production,
@@ -92,6 +98,7 @@ class Client:
         on_failure: AsyncHandler[Any] | SyncHandler[Any] | None = None,
         cancel: Sequence[Cancel] = (),
         timeouts: Timeouts | None = None,
+        checkpointing: CheckpointingOption | None = None,
         **not_built: Never,
     ) -> FunctionDecorator:
         """Declare a function; the decorated handler may be async or not.
@@ -106,15 +113,19 @@ class Client:
                 event `inngest/function.failed`.
             cancel: Events that cancel its runs.
             timeouts: When its runs are cancelled for being late.
+            checkpointing: Run several steps in a call, and report them as they go: `True`, a
+                preset or a `stepwell.Checkpointing`. As the client says by default.
         Raises:
             ConfigError: `function_unsupported`, for options of the official SDK that are not
                 built yet.
         """
         refuse_options(fn_id, not_built)
+        if checkpointing is None:
+            checkpointing = self._checkpointing
         triggers = [trigger] if isinstance(trigger, Trigger) else trigger
 
         def declare(handler: Callable[[Any], Any]) -> Function[Any]:
-            return Function(
+            function = Function(
                 app_id=self.app_id,
                 fn_id=fn_id,
                 handler=handler,
@@ -124,9 +135,17 @@ class Client:
                 on_failure=on_failure,
                 cancel=cancel,
                 timeouts=timeouts,
+                checkpointing=checkpointing,
             )
+            self._functions.append(function)
+            return function
 
         return declare
+
+    @property
+    def functions(self) -> tuple[Function[Any], ...]:
+        """The functions that were declared with this client, in the modules imported so far."""
+        return tuple(self._functions)
 
     def function(
         self,
@@ -140,6 +159,7 @@ class Client:
         on_failure: AsyncHandler[Any] | SyncHandler[Any] | None = None,
         cancel: Sequence[Cancel] = (),
         timeouts: Timeouts | None = None,
+        checkpointing: CheckpointingOption | None = None,
         **not_built: Never,
     ) -> FunctionDecorator:
         """Declare a function in one line.
@@ -173,6 +193,7 @@ class Client:
             on_failure=on_failure,
             cancel=cancel,
             timeouts=timeouts,
+            checkpointing=checkpointing,
         )
 
     async def send(self, events: Event[Any] | Sequence[Event[Any]]) -> list[str]:

@@ -172,6 +172,28 @@ def gateway_url_override(environ: Mapping[str, str] | None = None) -> str | None
     return setting("CONNECT_GATEWAY_URL", os.environ if environ is None else environ)
 
 
+def health_port_setting(environ: Mapping[str, str] | None = None) -> int | None:
+    """The port for health checks that the environment names.
+
+    Raises:
+        ConfigError: It is no port.
+    """
+    text = setting("CONNECT_HEALTH_PORT", os.environ if environ is None else environ)
+    if text is None:
+        return None
+    if not text.isascii() or not text.isdigit() or int(text) > 65_535:
+        raise ConfigError(
+            f"CONNECT_HEALTH_PORT is {text!r}; it must be a port, or 0 for any that is free"
+        )
+    return int(text)
+
+
+def health_host_setting(environ: Mapping[str, str] | None = None) -> str:
+    """The address of that port: this machine only, unless the environment says another."""
+    environ = os.environ if environ is None else environ
+    return setting("CONNECT_HEALTH_HOST", environ) or "127.0.0.1"
+
+
 def _first(names: tuple[str, ...], environ: Mapping[str, str]) -> str | None:
     for name in names:
         if value := environ.get(name):

@@ -25,6 +25,8 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import msgspec
 
+from stepwell.branches import StepIds, Turns
+from stepwell.checkpointer import Answer
 from stepwell.codec import restore, serialise
 from stepwell.error_text import message_of
 from stepwell.errors import (
@@ -33,6 +35,7 @@ from stepwell.errors import (
     RetryAfterError,
     StepwellError,
 )
+from stepwell.interrupt import Interrupt, is_interrupt
 from stepwell.memo import read_memo, step_error
 from stepwell.outcome import (
     Failure,
@@ -50,8 +53,11 @@ from stepwell.wire.ops import OPS_PER_RESPONSE_MAX, Op, OpError, Userland
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
 
+    from stepwell.checkpointer import Checkpointer
+
 EXECUTION_VERSION: Final = 2
 STEP_OUTPUT_BYTES_MAX: Final = 4 * 2**20
+UNREPORTED_BYTES_MAX: Final = 32 * 2**10  # What a result may bring of steps.
 RESULT_BYTES_MAX: Final = 8 * 2**20 - 64 * 2**10  # The socket's 8 MiB, less room for the envelope.
 
 # The server leaves out what is more than this, so nothing waits for it to be taken.
@@ -62,16 +68,29 @@ MISSING: Final = object()
 """The answer of `Execution.recall` for a step that has no result yet."""
 
 
-class Interrupt(BaseException):
-    """Leaves user code: this call has learnt what it can. Never catch it."""
-
-
 class StepName(msgspec.Struct, frozen=True):
     """One use of a step id: the wire id, the user's id, and how often it was used before."""
 
     hashed: str
     id: str
     index: int
+
+
+class Kept(msgspec.Struct, frozen=True):
+    """A step that was finished in a call that goes on.
+
+    Attributes:
+        data: Its value as JSON.
+        ticket: What to wait for before the call goes on; None: for nothing.
+    """
+
+    data: bytes
+    ticket: int | None
+
+    def value(self, output_type: Any) -> Any:
+        """What the step gives: as it will be remembered, read from JSON."""
+        value = msgspec.json.decode(self.data)
+        return value if output_type is None else restore(value, output_type)
 
 
 class GroupMark(msgspec.Struct, frozen=True):
@@ -105,6 +124,7 @@ class Execution:
         plan_only: Report new steps instead of running one (`disable_immediate_execution`).
         stack: The wire ids of the remembered steps, in the order of their ends.
         deferred: The wire ids of what was deferred already.
+        checkpointer: Takes finished steps, so that the call goes on after them.
     """
 
     def __init__(
@@ -117,6 +137,7 @@ class Execution:
         plan_only: bool = False,
         stack: Sequence[str] = (),
         deferred: Collection[str] = (),
+        checkpointer: Checkpointer | None = None,
     ) -> None:
         self._steps = steps
         self._stack = stack
@@ -126,6 +147,11 @@ class Execution:
         self.target: Final = None if target in (None, "", UNTARGETED_STEP) else target
         self._last_attempt = attempt + 1 >= max_attempts
         self._plan_only = plan_only
+        # A call that is a second attempt, or for one step, ends with that step: the next one then
+        # has all its attempts, whichever server counts them.
+        goes_on = self.target is None and not plan_only and attempt == 0
+        self._checkpointer = checkpointer if goes_on else None
+        self._others_go_on = checkpointer is not None  # calls of this run, if not this one
         self._uses: dict[str, int] = {}  # by every text that names a step: its next index
         self._ops: list[Op] = []
         self._no_retry = False
@@ -135,8 +161,12 @@ class Execution:
         self.closed = False
         """Whether the outcome is already decided."""
         self._groups_open = 0
+        self._step_ids: StepIds | None = None  # in groups whose branches may run together
+        self.turns: Turns | None = None
+        """In groups of a sync function whose branches run together: whose turn it is."""
         self._only: str | None = None  # on the second pass of a group: the one step that runs
         self._races = 0  # groups open whose branches do not wait for one another
+        self._plans = 0  # and those of them whose steps are only planned
         self._inputs: dict[str, list[Any]] = {}
         self._busy = False
         self._idle: asyncio.Event | None = None
@@ -178,6 +208,8 @@ class Execution:
             raise error
         if not isinstance(step_id, str) or not step_id:
             raise ConfigError(f"a step id is a text that is not empty, this is {step_id!r}")
+        if self._step_ids is not None:
+            self._check_use(self._step_ids, step_id)
         uses = self._uses
         index, text = 0, step_id
         if step_id in uses:
@@ -198,6 +230,13 @@ class Execution:
             raise Interrupt
         return StepName(hashed, step_id, index)
 
+    def _check_use(self, step_ids: StepIds, step_id: str) -> None:
+        try:
+            step_ids.used(step_id)
+        except ConfigError as error:  # whatever the function makes of it: results may be mixed up
+            self._fatal = error
+            raise
+
     def passes(self, pending: object) -> bool:
         """Whether a branch that gave this is over: it is a step that this call has nothing for.
 
@@ -217,6 +256,8 @@ class Execution:
             or hashed in self._steps
         ):
             return False
+        if self._step_ids is not None:
+            self._check_use(self._step_ids, step_id)
         self._uses[step_id] = 1
         self.departures += 1
         coroutine.close()
@@ -254,14 +295,22 @@ class Execution:
         """Return if the body of this new step runs now; otherwise report it and leave.
 
         Raises:
-            Interrupt: The step was recorded as planned.
+            Interrupt: The step was recorded as planned, or the server takes no more of this call.
         """
-        if self.target is None and (
-            self._plan_only or (self._groups_open and name.hashed != self._only)
-        ):
+        self._go_on()
+        if self.target is None and self._only_plans(name):
             self.report(name, op_names.STEP_PLANNED, opts=_type_opts(step_type))
-        self._busy = self.watches = True
+        self._busy = not self.runs_together or not self._groups_open
+        self.watches = True
         self.offered = None  # inside the body, it would be a nested step
+
+    def _only_plans(self, name: StepName) -> bool:
+        checkpointer = self._checkpointer
+        if checkpointer is not None and checkpointer.should_end:
+            return True
+        if self.runs_together:
+            return False
+        return self._plan_only or (self._groups_open > 0 and name.hashed != self._only)
 
     def defer(self, name: StepName, opts: msgspec.Raw) -> None:
         """Record a deferred function, beside whatever this call reports, unless it is known."""
@@ -289,19 +338,71 @@ class Execution:
         self.departures += 1
         raise Interrupt
 
-    def succeeded(self, name: StepName, step_type: str, value: object) -> None:
-        """Record the value that a step's body returned."""
+    def succeeded(
+        self, name: StepName, step_type: str, value: object, *, durable: bool = False
+    ) -> Kept | None:
+        """Record the value that a step's body returned.
+
+        Args:
+            durable: If the call goes on, then only when the server has this step.
+        Returns:
+            The step, if the call goes on: wait for its ticket. None: the call is over, or in a
+            group this branch of it.
+        """
         try:
             data = serialise(value, f"the result of step {name.id!r}")
         except StepwellError as error:
             self.failed(name, error)
-            return
+            return None
         if len(data) > STEP_OUTPUT_BYTES_MAX:
             self.failed(name, _too_large("step's output", len(data), STEP_OUTPUT_BYTES_MAX))
-            return
+            return None
         opts = _type_opts(step_type)
-        self._ops.append(_op(name, op_names.STEP_RUN, data=msgspec.Raw(data), opts=opts))
-        self._close()
+        op = _op(name, op_names.STEP_RUN, data=msgspec.Raw(data), opts=opts)
+        if not self.runs_together or self._fatal is not None or self.closed:
+            self._ops.append(op)
+            self._close()
+            return None
+        assert self._checkpointer is not None, "or steps do not run together"
+        self._end_body()
+        return Kept(data, self._checkpointer.add(_ENCODER.encode(op), durable=durable))
+
+    async def committed(self, ticket: int) -> None:
+        """Wait until the server has a step that was kept.
+
+        Raises:
+            Interrupt: It does not take it: the call is over.
+        """
+        assert self._checkpointer is not None, "which gave the ticket"
+        await self._checkpointer.wait(ticket, gather=self._groups_open > 0)
+        self._go_on()
+
+    def committed_sync(self, ticket: int) -> None:
+        """As `committed`, for a sync function."""
+        assert self._checkpointer is not None, "which gave the ticket"
+        if self.turns is None:
+            self._checkpointer.wait_sync(ticket)
+        else:
+            with self.turns.pause():
+                self._checkpointer.wait_sync(ticket)
+        self._go_on()
+
+    def _go_on(self) -> None:
+        if self._checkpointer is not None and self._checkpointer.ended is not None:
+            self.close()
+        if self.closed:
+            self.departures += 1
+            raise Interrupt
+
+    @property
+    def runs_together(self) -> bool:
+        """Whether finished steps are kept, so that the call goes on after them."""
+        return self._checkpointer is not None and not self._plans and self._only is None
+
+    @property
+    def counts_uses(self) -> bool:
+        """Whether branches of the open groups run together in some call of this run."""
+        return self._step_ids is not None and not self._plans
 
     def failed(self, name: StepName, error: Exception) -> None:
         """Record what a step's body raised: retried, or final and catchable by the function."""
@@ -319,7 +420,12 @@ class Execution:
             op = op_names.STEP_FAILED if final or self._last_attempt else op_names.STEP_ERROR
             self._ops.append(_op(name, op, error=msgspec.Raw(_ENCODER.encode(body))))
             self._failure = Failure(error=error, step_id=name.id, final=final or self._last_attempt)
-        self._close()
+        if self.runs_together and self._groups_open and self._fatal is None:
+            # The other branches go on. Which of several steps is final, each operation tells.
+            self._no_retry = False
+            self._end_body()
+        else:
+            self._close()
 
     def abandoned(self) -> None:
         """The body of a step was left without a result: cancelled, or the process is ending.
@@ -327,6 +433,9 @@ class Execution:
         Nothing is recorded, and the function may go on to other steps.
         """
         self.departures += 1
+        self._end_body()
+
+    def _end_body(self) -> None:
         self._busy = False
         if self._idle is not None:
             self._idle.set()
@@ -371,11 +480,12 @@ class Execution:
 
     # --- asked by the group objects ---
 
-    def open_group(self, *, race: bool = False) -> GroupMark | None:
-        """Enter `group.parallel`: new steps are gathered until the outermost group closes.
+    def open_group(self, *, race: bool = False, plans: bool = False) -> GroupMark | None:
+        """Enter a group: new steps are gathered until the outermost group closes.
 
         Args:
-            race: The function goes on as soon as one of the steps is over.
+            race: The function is called again as soon as one of the steps is over.
+            plans: And goes on then, so that its branches do not run together in one call.
         Returns:
             For the outermost group, what `repeat_group` needs; None for a group inside one.
         """
@@ -383,14 +493,20 @@ class Execution:
             raise Interrupt
         self._groups_open += 1
         self._races += race
+        self._plans += plans
         if self._groups_open > 1:
             return None
+        if self._others_go_on:
+            self._step_ids = StepIds()
         return GroupMark(dict(self._uses), len(self._riders))
 
-    def leave_group(self, *, race: bool = False) -> None:
+    def leave_group(self, *, race: bool = False, plans: bool = False) -> None:
         """Leave it, however its branches ended."""
         self._groups_open -= 1
         self._races -= race
+        self._plans -= plans
+        if not self._groups_open:
+            self._step_ids = self.turns = None
 
     @property
     def gathered(self) -> int:
@@ -410,6 +526,7 @@ class Execution:
         """
         if (
             mark is None
+            or self.runs_together  # the steps that ran would not be remembered
             or self._only is not None
             or self._plan_only
             or self.target is not None
@@ -434,6 +551,15 @@ class Execution:
 
     # --- asked by the drivers ---
 
+    def unsettled(self, *, raised: bool) -> tuple[Checkpointer, bool] | None:
+        """What is to be settled before the outcome is asked for, and whether all of it must be
+        stored: what remains can leave with the function's result, and with nothing else."""
+        checkpointer = self._checkpointer
+        if checkpointer is None:
+            return None
+        flush = raised or self.closed or bool(self._ops) or self._fatal is not None
+        return checkpointer, flush or checkpointer.unreported_bytes > UNREPORTED_BYTES_MAX
+
     def returned(self, value: object) -> Outcome:
         """The outcome when the function returned."""
         if (recorded := self._recorded()) is not None:
@@ -455,16 +581,18 @@ class Execution:
             return self._fail(error)
         if len(body) > RESULT_BYTES_MAX:
             return self._fail(_too_large("function's result", len(body), RESULT_BYTES_MAX))
-        if self._riders:
+        unreported = self._unreported()
+        if len(body) + sum(map(len, unreported)) > RESULT_BYTES_MAX and unreported:
+            return self._told(unreported)  # and the result with the next call
+        if self._riders or unreported:
             name = StepName(RUN_COMPLETE_STEP, "complete", 0)
-            return self._told([_op(name, op_names.RUN_COMPLETE, data=msgspec.Raw(body))])
+            complete = _op(name, op_names.RUN_COMPLETE, data=msgspec.Raw(body))
+            return self._told([*unreported, complete])
         return Outcome(kind="result", body=body)
 
     def raised(self, error: BaseException) -> Outcome:
         """The outcome when the function raised, or was left by `Interrupt`."""
-        interrupted = isinstance(error, Interrupt) or (
-            isinstance(error, BaseExceptionGroup) and error.subgroup(Interrupt) is not None
-        )
+        interrupted = is_interrupt(error)
         if self._lost and not interrupted and not self._ops:
             return self._fail(error)  # it may be why the step never came to be awaited
         if (recorded := self._recorded()) is not None:
@@ -509,8 +637,24 @@ class Execution:
         )
         return outcome
 
+    def _unreported(self) -> list[msgspec.Raw]:
+        """The steps that were kept and that the server does not have."""
+        checkpointer = self._checkpointer
+        return [] if checkpointer is None else list(map(msgspec.Raw, checkpointer.unreported))
+
     def _recorded(self) -> Outcome | None:
         self.close()
+        if self._checkpointer is not None:
+            if self._checkpointer.ended is Answer.STALE:
+                return error_outcome(
+                    StepwellError(
+                        "the server has given this call to another worker, or its run is over",
+                        code="call_stale",
+                    ),
+                    no_retry=True,
+                )
+            if unreported := self._must_tell():
+                return self._told(unreported)
         if self._fatal is not None:
             return self._fail(self._fatal, no_retry=True)
         if not self._ops:
@@ -519,7 +663,22 @@ class Execution:
         # What a race leaves behind must hold up nothing, so all that is reported says so.
         return self._told(list(map(_in_race, self._ops)) if self.trailed else self._ops)
 
-    def _told(self, ops: list[Op]) -> Outcome:
+    def _must_tell(self) -> list[msgspec.Raw]:
+        """The steps that could not be stored while the call went on. They are its outcome; what
+        it wanted beside them, and those for which it has no room, the next call meets again."""
+        assert self._checkpointer is not None, "asked by `_recorded`"
+        if self._checkpointer.ended is None:
+            return []
+        told: list[msgspec.Raw] = []
+        room = RESULT_BYTES_MAX - len(_ENCODER.encode(self._riders))
+        for op in self._unreported()[: OPS_PER_RESPONSE_MAX - len(self._riders)]:
+            room -= memoryview(op).nbytes + 1
+            if room < 0:
+                break
+            told.append(op)
+        return told
+
+    def _told(self, ops: Sequence[Op | msgspec.Raw]) -> Outcome:
         """The outcome for operations, and those that ride along."""
         ops = [*self._riders, *ops]
         if len(ops) > OPS_PER_RESPONSE_MAX:
@@ -634,7 +793,7 @@ async def run_async(
 
     Raises:
         asyncio.CancelledError: The call was cancelled, or the function let one out; the caller
-            knows which, and reports the second with `Execution.raised`.
+            knows which, and reports the second with `let_out`.
     """
     try:
         value = await handler(ctx)
@@ -642,8 +801,26 @@ async def run_async(
         execution.close()
         raise
     except BaseException as error:  # Interrupt, also inside a BaseExceptionGroup; SystemExit
+        await _settle(execution, raised=True)
         return execution.raised(error)
+    await _settle(execution)
     return execution.returned(value)
+
+
+async def let_out(execution: Execution, error: asyncio.CancelledError) -> Outcome:
+    """The outcome when the function let out a cancellation that nobody asked for: a failure.
+
+    Raises:
+        asyncio.CancelledError: Now the call was cancelled.
+    """
+    await _settle(execution, raised=True)
+    return execution.raised(error)
+
+
+async def _settle(execution: Execution, *, raised: bool = False) -> None:
+    if (unsettled := execution.unsettled(raised=raised)) is not None:
+        checkpointer, flush = unsettled
+        await checkpointer.settle(flush=flush)
 
 
 def run_sync(execution: Execution, handler: Callable[[Any], Any], ctx: object) -> Outcome:
@@ -651,8 +828,16 @@ def run_sync(execution: Execution, handler: Callable[[Any], Any], ctx: object) -
     try:
         value = handler(ctx)
     except BaseException as error:  # Interrupt is not an Exception; SystemExit ends only the call
+        _settle_sync(execution, raised=True)
         return execution.raised(error)
+    _settle_sync(execution)
     return execution.returned(value)
+
+
+def _settle_sync(execution: Execution, *, raised: bool = False) -> None:
+    if (unsettled := execution.unsettled(raised=raised)) is not None:
+        checkpointer, flush = unsettled
+        checkpointer.settle_sync(flush=flush)
 
 
 _NULL = msgspec.Raw(b"null")

@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 import msgspec
 
+from stepwell.checkpointing import CheckpointingOption, read_checkpointing
 from stepwell.context import Context, ContextSync
 from stepwell.errors import ConfigError, NonRetriableError
 from stepwell.event import Event, EventType
@@ -65,6 +66,7 @@ class Function(Generic[T]):
         on_failure: AsyncHandler[Any] | SyncHandler[Any] | None = None,
         cancel: Sequence[Cancel] = (),
         timeouts: Timeouts | None = None,
+        checkpointing: CheckpointingOption | None = None,
     ) -> None:
         _check(fn_id, triggers, retries)
         check_handler(f"function {fn_id!r}", handler)
@@ -84,6 +86,7 @@ class Function(Generic[T]):
         self.name = name or fn_id
         self.triggers = tuple(triggers)
         self.retries = retries
+        self.checkpointing = read_checkpointing(checkpointing)
         self.handler = handler
         self.is_async = is_async(handler)
         if self.is_async and takes_sync_context(handler):
@@ -172,6 +175,8 @@ class Function(Generic[T]):
         }
         if self._cancels:
             configuration["cancel"] = self._cancels
+        if self.checkpointing is not None:
+            configuration["checkpoint"] = self.checkpointing.configuration()
         if self._timeouts:
             configuration["timeouts"] = self._timeouts
         return configuration

@@ -7,18 +7,18 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeAlias, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, overload
 from weakref import ref
 
-import msgspec
-
 from stepwell.awaited import StepCall
+from stepwell.branches import INTERRUPTED, Branch, Siblings, Turns, run_branches
 from stepwell.errors import ConfigError
-from stepwell.execution import Execution, GroupMark, Interrupt
+from stepwell.interrupt import Interrupt
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
+    from stepwell.execution import Execution, GroupMark
     from stepwell.step import Pending
 
 Mode: TypeAlias = Literal["wait", "race"]
@@ -28,18 +28,6 @@ T1 = TypeVar("T1")
 T2 = TypeVar("T2")
 T3 = TypeVar("T3")
 T4 = TypeVar("T4")
-
-
-class _Branch(msgspec.Struct, Generic[T]):
-    """How one callable of a group ended: with a value, with an error, or not yet."""
-
-    value: T | None = None
-    error: Exception | None = None
-    interrupted: bool = False
-    ended_at: int = -1  # in a race: where its last step stands in the order in which steps ended
-
-
-_INTERRUPTED: Final[_Branch[Any]] = _Branch(interrupted=True)
 
 
 class Group:
@@ -171,7 +159,7 @@ class Group:
         callables = _callables("race", callables)
         if not callables:
             raise ConfigError("a race needs at least one callable: of none, none ends first")
-        mark = execution.open_group(race=True)
+        mark = execution.open_group(race=True, plans=True)
         gathered = execution.gathered
         try:
             branches = await self._run(callables)
@@ -181,28 +169,36 @@ class Group:
                 finally:
                     execution.end_second_pass()
         finally:
-            execution.leave_group(race=True)
+            execution.leave_group(race=True, plans=True)
         return _finish(execution, mark, branches, gathered)
 
-    async def _run(self, callables: Sequence[Callable[[], Awaitable[T]]]) -> list[_Branch[T]]:
+    async def _run(self, callables: Sequence[Callable[[], Awaitable[T]]]) -> list[Branch[T]]:
         execution = self._execution
+        if execution.runs_together:
+            return await run_branches(callables)
+        siblings = Siblings() if execution.counts_uses else None
         before = execution.latest
-        branches: list[_Branch[T]] = []
-        for call in callables:
+        branches: list[Branch[T]] = []
+        for number, call in enumerate(callables):
             execution.latest = before
+            if siblings is not None:
+                siblings.enter(number)
             try:
                 pending = call()
                 if execution.passes(pending):
-                    branches.append(_INTERRUPTED)
+                    branches.append(INTERRUPTED)
                     continue
                 value = await pending
-                branches.append(_Branch(value=value, ended_at=execution.latest))
+                branches.append(Branch(value=value, ended_at=execution.latest))
             except Interrupt:
-                branches.append(_INTERRUPTED)
+                branches.append(INTERRUPTED)
                 if execution.closed:
                     break
             except Exception as error:  # raised when all branches have ended
-                branches.append(_Branch(error=error, ended_at=execution.latest))
+                branches.append(Branch(error=error, ended_at=execution.latest))
+            finally:
+                if siblings is not None:
+                    siblings.leave()
         return branches
 
 
@@ -290,7 +286,7 @@ class GroupSync:
         callables = _callables("race", callables)
         if not callables:
             raise ConfigError("a race needs at least one callable: of none, none ends first")
-        mark = execution.open_group(race=True)
+        mark = execution.open_group(race=True, plans=True)
         gathered = execution.gathered
         try:
             branches = self._run(callables)
@@ -300,29 +296,39 @@ class GroupSync:
                 finally:
                     execution.end_second_pass()
         finally:
-            execution.leave_group(race=True)
+            execution.leave_group(race=True, plans=True)
         return _finish(execution, mark, branches, gathered)
 
-    def _run(self, callables: Sequence[Callable[[], T]]) -> list[_Branch[T]]:
+    def _run(self, callables: Sequence[Callable[[], T]]) -> list[Branch[T]]:
         execution = self._execution
+        if execution.runs_together:
+            if execution.turns is None:
+                execution.turns = Turns()
+            return execution.turns.run_branches(callables)
+        siblings = Siblings() if execution.counts_uses else None
         before = execution.latest
-        branches: list[_Branch[T]] = []
-        for call in callables:
+        branches: list[Branch[T]] = []
+        for number, call in enumerate(callables):
             execution.latest = before
+            if siblings is not None:
+                siblings.enter(number)
             try:
                 value = call()
-                branches.append(_Branch(value=value, ended_at=execution.latest))
+                branches.append(Branch(value=value, ended_at=execution.latest))
             except Interrupt:
-                branches.append(_INTERRUPTED)
+                branches.append(INTERRUPTED)
                 if execution.closed:
                     break
             except Exception as error:  # raised when all branches have ended
-                branches.append(_Branch(error=error, ended_at=execution.latest))
+                branches.append(Branch(error=error, ended_at=execution.latest))
+            finally:
+                if siblings is not None:
+                    siblings.leave()
         return branches
 
 
 def _join(
-    execution: Execution, mark: GroupMark | None, branches: list[_Branch[Any]]
+    execution: Execution, mark: GroupMark | None, branches: list[Branch[Any]]
 ) -> tuple[Any, ...]:
     """The results of a group whose branches have all ended; else leave the function.
 
@@ -341,14 +347,14 @@ def _join(
     return tuple(branch.value for branch in branches)
 
 
-def _winner(branches: list[_Branch[T]]) -> _Branch[T] | None:
+def _winner(branches: list[Branch[T]]) -> Branch[T] | None:
     """The branch that ended first, by the order in which its steps ended; the same each time."""
     ended = [branch for branch in branches if not branch.interrupted]
     return min(ended, key=lambda branch: branch.ended_at, default=None)
 
 
 def _finish(
-    execution: Execution, mark: GroupMark | None, branches: list[_Branch[T]], gathered: int
+    execution: Execution, mark: GroupMark | None, branches: list[Branch[T]], gathered: int
 ) -> T:
     """The result of a race; else leave the function."""
     winner = _winner(branches)

@@ -6,7 +6,7 @@ The twin for sync functions is `step_sync.py`; it differs only in `await`.
 from __future__ import annotations
 
 import inspect
-from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeAlias, TypeVar, TypeVarTuple, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, TypeVarTuple, overload
 from weakref import ref
 
 from stepwell import step_options as options
@@ -14,7 +14,8 @@ from stepwell.ai import inference, read_inference
 from stepwell.awaited import StepCall
 from stepwell.deferring import defer
 from stepwell.event import event_name, read_awaited_event
-from stepwell.execution import MISSING, Execution, Interrupt, StepBody, StepName
+from stepwell.execution import MISSING, Execution, StepBody, StepName
+from stepwell.interrupt import Interrupt
 from stepwell.step_types import AI_WRAP, SEND_EVENT, SEND_SIGNAL, STEP_RUN, no_function
 
 if TYPE_CHECKING:
@@ -58,18 +59,34 @@ class Step:
         handler: Callable[[*Ts], Awaitable[T]],
         *args: *Ts,
         output_type: None = None,
+        durable: bool = False,
     ) -> Pending[T]: ...
     @overload
     def run(
-        self, step_id: str, handler: Callable[[*Ts], T], *args: *Ts, output_type: None = None
+        self,
+        step_id: str,
+        handler: Callable[[*Ts], T],
+        *args: *Ts,
+        output_type: None = None,
+        durable: bool = False,
     ) -> Pending[T]: ...
     @overload
     def run(
-        self, step_id: str, handler: Callable[[*Ts], object], *args: *Ts, output_type: type[U]
+        self,
+        step_id: str,
+        handler: Callable[[*Ts], object],
+        *args: *Ts,
+        output_type: type[U],
+        durable: bool = False,
     ) -> Pending[U]: ...
     @overload
     def run(
-        self, step_id: str, handler: Callable[[*Ts], object], *args: *Ts, output_type: object
+        self,
+        step_id: str,
+        handler: Callable[[*Ts], object],
+        *args: *Ts,
+        output_type: object,
+        durable: bool = False,
     ) -> Pending[Any]: ...
     def run(
         self,
@@ -77,6 +94,7 @@ class Step:
         handler: Callable[[*Ts], Any],
         *args: *Ts,
         output_type: Any = None,
+        durable: bool = False,
     ) -> Pending[Any]:
         """Run `handler(*args)` as a step and give its result, or the remembered one.
 
@@ -85,16 +103,19 @@ class Step:
         TypedDicts, and what is built of them). A handler that is not async runs on the event
         loop: one that blocks belongs into a sync function.
 
+        Args:
+            durable: With checkpointing: the function goes on when this step is stored, whatever
+                the buffer has room for. Without, that is always so.
         Raises:
             StepError: The step failed for good.
         """
         execution = self._execution
         if not execution.watches:
-            coroutine = self._run(None, step_id, STEP_RUN, handler, args, output_type)
+            coroutine = self._run(None, step_id, STEP_RUN, handler, args, output_type, durable)
             execution.offered = (coroutine, step_id)
             return coroutine
         call = StepCall(execution, "step.run", step_id)
-        coroutine = self._run(call, step_id, STEP_RUN, handler, args, output_type)
+        coroutine = self._run(call, step_id, STEP_RUN, handler, args, output_type, durable)
         call.coroutine = ref(coroutine)
         return coroutine
 
@@ -380,6 +401,7 @@ class Step:
         handler: Callable[..., Any],
         args: tuple[Any, ...],
         output_type: Any,
+        durable: bool,
     ) -> Any:
         if call is not None:
             call.begun = True
@@ -390,7 +412,8 @@ class Step:
         value = execution.recall(name, output_type)
         if value is not MISSING:
             return value
-        return await self._execute(name, step_type, handler, execution.arguments(name, args))
+        given = execution.arguments(name, args)
+        return await self._execute(name, step_type, handler, given, output_type, durable=durable)
 
     async def _done(
         self,
@@ -407,7 +430,7 @@ class Step:
         value = execution.recall(name, output_type)
         if value is not MISSING:
             return value
-        return await self._execute(name, step_type, handler, args)
+        return await self._execute(name, step_type, handler, args, output_type)
 
     async def _asked(
         self,
@@ -429,8 +452,15 @@ class Step:
         return execution.report(name, asked.op, legacy_name=asked.legacy_name, opts=asked.opts)
 
     async def _execute(
-        self, name: StepName, step_type: str, handler: Callable[..., Any], args: tuple[Any, ...]
-    ) -> NoReturn:
+        self,
+        name: StepName,
+        step_type: str,
+        handler: Callable[..., Any],
+        args: tuple[Any, ...],
+        output_type: Any,
+        *,
+        durable: bool = False,
+    ) -> Any:
         execution = self._execution
         if execution.busy:
             await execution.turn()
@@ -446,7 +476,11 @@ class Step:
             execution.abandoned()
             raise
         else:
-            execution.succeeded(name, step_type, value)
+            kept = execution.succeeded(name, step_type, value, durable=durable)
+            if kept is not None:
+                if kept.ticket is not None:
+                    await execution.committed(kept.ticket)
+                return kept.value(output_type)
         raise Interrupt
 
 
@@ -480,6 +514,7 @@ class StepAI:
         handler: Callable[[*Ts], Awaitable[T]],
         *args: *Ts,
         output_type: None = None,
+        durable: bool = False,
     ) -> Pending[T]: ...
     @overload
     def wrap(
@@ -488,6 +523,7 @@ class StepAI:
         handler: Callable[[*Ts], Awaitable[object]],
         *args: *Ts,
         output_type: type[U],
+        durable: bool = False,
     ) -> Pending[U]: ...
     def wrap(
         self,
@@ -495,11 +531,12 @@ class StepAI:
         handler: Callable[[*Ts], Awaitable[Any]],
         *args: *Ts,
         output_type: Any = None,
+        durable: bool = False,
     ) -> Pending[Any]:
         """Run your own call of a provider as a step, as `step.run` does."""
         step = self._step
         call = StepCall(step._execution, "step.ai.wrap", step_id)
-        coroutine = step._run(call, step_id, AI_WRAP, handler, args, output_type)
+        coroutine = step._run(call, step_id, AI_WRAP, handler, args, output_type, durable)
         call.coroutine = ref(coroutine)
         return coroutine
 

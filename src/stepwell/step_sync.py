@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import inspect
-from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar, TypeVarTuple, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, TypeVarTuple, overload
 
 from stepwell import step_options as options
 from stepwell.ai import inference, read_inference
 from stepwell.deferring import defer
 from stepwell.errors import ConfigError
 from stepwell.event import event_name, read_awaited_event
-from stepwell.execution import MISSING, Execution, Interrupt, StepBody, StepName
+from stepwell.execution import MISSING, Execution, StepBody, StepName
+from stepwell.interrupt import Interrupt
 from stepwell.step_types import AI_WRAP, SEND_EVENT, SEND_SIGNAL, STEP_RUN, no_function
 
 if TYPE_CHECKING:
@@ -40,18 +41,38 @@ class StepSync:
 
     @overload
     def run(
-        self, step_id: str, handler: Callable[[*Ts], T], *args: *Ts, output_type: None = None
+        self,
+        step_id: str,
+        handler: Callable[[*Ts], T],
+        *args: *Ts,
+        output_type: None = None,
+        durable: bool = False,
     ) -> T: ...
     @overload
     def run(
-        self, step_id: str, handler: Callable[[*Ts], object], *args: *Ts, output_type: type[U]
+        self,
+        step_id: str,
+        handler: Callable[[*Ts], object],
+        *args: *Ts,
+        output_type: type[U],
+        durable: bool = False,
     ) -> U: ...
     @overload
     def run(
-        self, step_id: str, handler: Callable[[*Ts], object], *args: *Ts, output_type: object
+        self,
+        step_id: str,
+        handler: Callable[[*Ts], object],
+        *args: *Ts,
+        output_type: object,
+        durable: bool = False,
     ) -> Any: ...
     def run(
-        self, step_id: str, handler: Callable[[*Ts], Any], *args: *Ts, output_type: Any = None
+        self,
+        step_id: str,
+        handler: Callable[[*Ts], Any],
+        *args: *Ts,
+        output_type: Any = None,
+        durable: bool = False,
     ) -> Any:
         """Run `handler(*args)` as a step and give its result, or the remembered one.
 
@@ -60,7 +81,7 @@ class StepSync:
         Raises:
             StepError: The step failed for good.
         """
-        return self._run(step_id, STEP_RUN, handler, args, output_type)
+        return self._run(step_id, STEP_RUN, handler, args, output_type, durable)
 
     def sleep(self, step_id: str, duration: int | timedelta) -> None:
         """Let the run sleep, for milliseconds or a `timedelta`. Nothing is held meanwhile."""
@@ -323,6 +344,7 @@ class StepSync:
         handler: Callable[..., Any],
         args: tuple[Any, ...],
         output_type: Any,
+        durable: bool,
     ) -> Any:
         """A step of the program that runs here."""
         execution = self._execution
@@ -332,7 +354,8 @@ class StepSync:
         value = execution.recall(name, output_type)
         if value is not MISSING:
             return value
-        return self._execute(name, step_type, handler, execution.arguments(name, args))
+        given = execution.arguments(name, args)
+        return self._execute(name, step_type, handler, given, output_type, durable=durable)
 
     def _do(
         self,
@@ -348,16 +371,27 @@ class StepSync:
         value = execution.recall(name, output_type)
         if value is not MISSING:
             return value
-        return self._execute(name, step_type, handler, args)
+        return self._execute(name, step_type, handler, args, output_type)
 
     def _execute(
-        self, name: StepName, step_type: str, handler: Callable[..., Any], args: tuple[Any, ...]
-    ) -> NoReturn:
+        self,
+        name: StepName,
+        step_type: str,
+        handler: Callable[..., Any],
+        args: tuple[Any, ...],
+        output_type: Any,
+        *,
+        durable: bool = False,
+    ) -> Any:
         execution = self._execution
         execution.begin(name, step_type)
         try:
             with StepBody(execution):
-                value = handler(*args)
+                if execution.turns is None:
+                    value = handler(*args)
+                else:
+                    with execution.turns.pause():
+                        value = handler(*args)
                 if inspect.iscoroutine(value):
                     value.close()
                     raise ConfigError(
@@ -371,7 +405,11 @@ class StepSync:
             execution.abandoned()
             raise
         else:
-            execution.succeeded(name, step_type, value)
+            kept = execution.succeeded(name, step_type, value, durable=durable)
+            if kept is not None:
+                if kept.ticket is not None:
+                    execution.committed_sync(kept.ticket)
+                return kept.value(output_type)
         raise Interrupt
 
 
@@ -391,17 +429,32 @@ class StepAISync:
 
     @overload
     def wrap(
-        self, step_id: str, handler: Callable[[*Ts], T], *args: *Ts, output_type: None = None
+        self,
+        step_id: str,
+        handler: Callable[[*Ts], T],
+        *args: *Ts,
+        output_type: None = None,
+        durable: bool = False,
     ) -> T: ...
     @overload
     def wrap(
-        self, step_id: str, handler: Callable[[*Ts], object], *args: *Ts, output_type: type[U]
+        self,
+        step_id: str,
+        handler: Callable[[*Ts], object],
+        *args: *Ts,
+        output_type: type[U],
+        durable: bool = False,
     ) -> U: ...
     def wrap(
-        self, step_id: str, handler: Callable[[*Ts], Any], *args: *Ts, output_type: Any = None
+        self,
+        step_id: str,
+        handler: Callable[[*Ts], Any],
+        *args: *Ts,
+        output_type: Any = None,
+        durable: bool = False,
     ) -> Any:
         """Run your own call of a provider as a step, as `step.run` does."""
-        return self._step._run(step_id, AI_WRAP, handler, args, output_type)
+        return self._step._run(step_id, AI_WRAP, handler, args, output_type, durable)
 
 
 def _nothing(_value: Any) -> None:

@@ -14,7 +14,7 @@ from stepwell.wire.ids import EventId, RunId, parse_ulid, ulid_text
 from tests.chaos.rows import copied
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
     from pathlib import Path
 
     from stepwell.store.interface import Reader, RunRecord
@@ -26,6 +26,14 @@ STEPS = {
     "nap": ["before", "after"],
     "flaky": ["once-more"],
     "doomed": ["in-vain"],
+    "safe": [f"step-{number}" for number in range(5)],
+    "safe-sync": [f"{word}-{number}" for number in range(4) for word in ("branch", "then")],
+    "buffered": [*(f"step-{number}" for number in range(4)), "paid", "after"],
+    "eager": [
+        *(f"{word}-{number}" for number in range(4) for word in ("branch", "then")),
+        "join",
+    ],
+    "eager-nap": ["before-0", "before-1", "after"],
 }
 RUNS_MAX = 10_000_000
 
@@ -40,6 +48,8 @@ class Ledger:
         self._begun: dict[str, dict[str, Any]] = {}
         self._open: dict[str, int] = {}  # result -> process
         self._done: set[str] = set()
+        self._stored: set[tuple[str, str]] = set()  # run and step that a function saw stored
+        self._after: list[tuple[int, str, str]] = []  # process, run and step: begun after that
 
     def read(self) -> None:
         """Take in what was noted since the last time."""
@@ -58,6 +68,10 @@ class Ledger:
             case "begin":
                 self._begun[note["result"]] = note
                 self._open[note["result"]] = note["pid"]
+                if (note["run"], note["step"]) in self._stored:
+                    self._after.append((note["pid"], note["run"], note["step"]))
+            case "stored":
+                self._stored.add((note["run"], note["step"]))
             case "end":
                 self._open.pop(note["result"], None)
             case "done":
@@ -67,6 +81,20 @@ class Ledger:
     def bodies(self) -> int:
         """How many bodies have begun."""
         return len(self._begun)
+
+    @property
+    def stored(self) -> int:
+        """How many steps were seen stored by calls that went on."""
+        return len(self._stored)
+
+    def begun_after(self, stopped: Collection[int]) -> list[tuple[str, str]]:
+        """Run and step of bodies that have begun although the function saw their step stored.
+
+        Args:
+            stopped: Processes that stood still for a while. Between a step and the next one such
+                a process cannot know that its call was given to another.
+        """
+        return [(run, step) for pid, run, step in self._after if pid not in stopped]
 
     def unfinished(self, acknowledged: int) -> int:
         """How many of so many runs have not come to their end."""
@@ -108,10 +136,19 @@ class Verdict(msgspec.Struct):
     faults: list[str] = []
 
 
-def judge(data_dir: Path, sent: Iterable[Sent], ledger: Ledger) -> Verdict:
-    """Compare the rows of a server that does not run with what was sent and noted."""
+def judge(
+    data_dir: Path, sent: Iterable[Sent], ledger: Ledger, *, stopped: Collection[int] = ()
+) -> Verdict:
+    """Compare the rows of a server that does not run with what was sent and noted.
+
+    Args:
+        stopped: Processes that stood still for a while.
+    """
     ledger.read()
     verdict = Verdict()
+    for run_id, step in ledger.begun_after(stopped):
+        verdict.twice += 1
+        verdict.faults.append(f"{run_id}: {step} began again after it was stored")
     with copied(data_dir) as directory:
         store = SqliteStore(directory)
         try:

@@ -15,7 +15,11 @@ if TYPE_CHECKING:
 
     from tests.compat.api import Api
 
-KINDS = ("chain", "fan", "nap", "flaky", "doomed")
+PLAIN = ("chain", "fan", "nap", "flaky", "doomed")
+EAGER = ("safe", "safe-sync", "buffered", "eager", "eager-nap")
+"""Kinds whose calls go on after a step."""
+
+KINDS = (*PLAIN, *EAGER)
 BATCH_MAX = 8
 REFUSED_S = 60.0  # A server that is killed is back in a second or two.
 

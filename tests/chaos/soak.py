@@ -35,7 +35,7 @@ from tests.compat.worker import OFFICIAL, OURS, SUBSTITUTIONS, Sdk, Stage, Worke
 from tests.server_process import poll
 
 APP_ID = "soak"
-APP = Path(__file__).with_name("apps") / "load.py"
+APPS = Path(__file__).with_name("apps")
 EAGER = Sdk(
     OURS.name,
     OURS.python,
@@ -48,7 +48,10 @@ EAGER = Sdk(
 """Ours, but a connection that was ready for a moment counts as a good one: it waits for a server
 that is killed every second no longer than for one that is killed once."""
 
-WORKERS = (EAGER, EAGER, EAGER, OFFICIAL)
+GOES_ON = Sdk(f"{OURS.name}-eager", OURS.python, {})
+"""Ours, with the functions whose calls go on after a step: an app of its own."""
+
+WORKERS = (EAGER, EAGER, OFFICIAL, GOES_ON, GOES_ON)
 RUNS_ALIVE = 80
 ENDS_S = 60.0
 """How long after the last restart all runs must have ended."""
@@ -94,6 +97,8 @@ class Soak:
         self._api = Api(lambda: self._server.api_url)
         self._workers: list[WorkerProcess] = []
         self._later: list[tuple[float, WorkerProcess, int]] = []  # stopped until then
+        self.stopped: set[int] = set()
+        """Processes that stood still for a while."""
         self.ledger = Ledger(self._stage.directory / "ran")
         self.kills = Kills(
             self._server,
@@ -135,7 +140,7 @@ class Soak:
                 self._server.kill()
         finally:
             (self._directory / "server.log").write_text(self._server.log)
-        verdict = judge(self.data_dir, self.load.sent.values(), self.ledger)
+        verdict = judge(self.data_dir, self.load.sent.values(), self.ledger, stopped=self.stopped)
         for line in self.kills.lines():
             print(line)
         killed = self.kills.of_server + self.kills.of_workers
@@ -152,14 +157,20 @@ class Soak:
         )
         print(
             f"runs: {verdict.runs}; steps: {verdict.steps} committed, {self.ledger.bodies} bodies "
-            f"begun; all ended {self._ended_s:.1f} s after the last restart"
+            f"begun, {self.ledger.stored} seen stored by calls that went on; "
+            f"all ended {self._ended_s:.1f} s after the last restart"
         )
         print(f"lost {verdict.lost}, stranded {verdict.stranded}, second commits {verdict.twice}")
         return trouble + verdict.faults
 
     def _worker(self, sdk: Sdk) -> WorkerProcess:
+        goes_on = sdk is GOES_ON
         return WorkerProcess(
-            APP.read_text(), sdk=sdk, url=self._server.api_url, app_id=APP_ID, stage=self._stage
+            (APPS / ("eager.py" if goes_on else "load.py")).read_text(),
+            sdk=sdk,
+            url=self._server.api_url,
+            app_id=f"{APP_ID}-eager" if goes_on else APP_ID,
+            stage=self._stage,
         )
 
     # --- faults ---
@@ -234,6 +245,7 @@ class Soak:
             case "stop worker":
                 worker.signal(signal.SIGSTOP)
                 goes_on_s = time.monotonic() + self._random.uniform(0.5, 6)  # the lease is 4 s
+                self.stopped.add(worker.pid)
                 self._later.append((goes_on_s, worker, worker.pid))
 
     def _go_on(self, now_s: float) -> None:

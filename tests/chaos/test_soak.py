@@ -42,5 +42,12 @@ def test_a_short_soak_loses_nothing_and_would_notice(tmp_path: Path) -> None:
     confused = Sent(key=other.key, kind="nap", ids=other.ids)
     (fault,) = judge(soak.data_dir, [confused], soak.ledger).faults
     assert "has the steps" in fault
+    assert soak.ledger.stored > 50
+    again = Ledger(tmp_path / "again")
+    with (tmp_path / "again").open("w") as notes:
+        for note in ("begin", "stored", "begin"):
+            notes.write(f'{{"name":"{note}","pid":1,"run":"r","step":"s","result":"{note}"}}\n')
+    assert judge(soak.data_dir, [], again).faults == ["r: s began again after it was stored"]
+    assert judge(soak.data_dir, [], again, stopped={1}).faults == []
     nobody = Ledger(tmp_path / "nothing")
     assert len(judge(soak.data_dir, [other], nobody).faults) == 5, "no body made its results"

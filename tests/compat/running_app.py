@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from tests.compat.api import OVER, Api, wait_for
+from tests.compat.api_tap import ApiTap
 from tests.compat.connect_tap import PATH, ConnectTap
 from tests.compat.http_tap import HttpTap
 from tests.compat.lasting_server import LastingServer, free_port
@@ -20,6 +21,7 @@ from tests.compat.recording import Recording
 from tests.server_process import clean_environ, die_with_the_tests
 
 if TYPE_CHECKING:
+    from tests.compat.api_tap import Report
     from tests.compat.languages import Language
     from tests.compat.recording import Call
 
@@ -77,6 +79,7 @@ class AppProcess:
         self._log = scratch / "app.log"
         self._cwd = scratch
         self._process: subprocess.Popen[bytes] | None = None
+        self._reader: threading.Thread
         self._said = threading.Event()
         self.facts: dict[str, Any] = {}
 
@@ -93,7 +96,8 @@ class AppProcess:
         return self._process.pid
 
     def start(self) -> None:
-        """Start it; see `ready`."""
+        """Start it, once more if it was killed; see `ready`."""
+        self._said.clear()
         self._process = subprocess.Popen(
             self._command,
             cwd=self._cwd,
@@ -104,7 +108,8 @@ class AppProcess:
             start_new_session=True,
             preexec_fn=die_with_the_tests,
         )
-        threading.Thread(target=self._read, args=(self._process,), daemon=True).start()
+        self._reader = threading.Thread(target=self._read, args=(self._process,), daemon=True)
+        self._reader.start()
 
     def ready(self) -> None:
         """Wait for its word."""
@@ -123,12 +128,17 @@ class AppProcess:
         self._said.set()  # it ended: nobody need wait for more
 
     def end(self) -> None:
-        """End it at once: some take their time when they are asked."""
+        """End it for good."""
         for path in self._source:
             Path(path).unlink(missing_ok=True)
+        self.kill()
+
+    def kill(self) -> None:
+        """End it at once: some take their time when they are asked. It may be started again."""
         if self._process is not None:
             self._process.kill()
             self._process.wait(ENDS_S)
+            self._reader.join(ENDS_S)
             self._process = None
 
 
@@ -153,6 +163,7 @@ class RunningApp:
         self.api: Api
         self.app: AppProcess
         self.tap: HttpTap | ConnectTap
+        self.api_tap: ApiTap
         self.refusal = ""
 
     def __enter__(self) -> Self:
@@ -214,6 +225,7 @@ class RunningApp:
         retry = ("--retry-interval", str(self.options.retry_interval_s))
         self.server = LastingServer(*retry, *arguments, data_dir=self._scratch / "data")
         self.api = Api(lambda: self.server.api_url)
+        self.api_tap = self._running.enter_context(ApiTap(lambda: self.server.api_url))
         self._running.enter_context(self.server)
 
     def _run_app(self, place: str) -> None:
@@ -221,7 +233,7 @@ class RunningApp:
             self.language,
             self.transport,
             place,
-            url=self.server.api_url,
+            url=self.api_tap.origin,
             scratch=self._scratch,
             bad=self.options.bad,
         )
@@ -242,6 +254,16 @@ class RunningApp:
     def calls(self, event_id: str) -> list[Call]:
         """The calls of the one run that an event started, in order."""
         return self.recording.of(self.api.run_id(event_id))
+
+    def reports(self, event_id: str) -> list[Report]:
+        """The checkpoints of the one run that an event started, in order."""
+        return self.api_tap.of(self.api.run_id(event_id))
+
+    def restart_app(self) -> None:
+        """Kill the app and start it again, with what it had."""
+        self.app.kill()
+        self.app.start()
+        self.app.ready()
 
     def waiting(self, event_id: str) -> None:
         """Wait until the event's one run waits for something, and the server knows of it.

@@ -11,7 +11,8 @@ class Shows(msgspec.Struct, frozen=True, kw_only=True):
     """One numbered behaviour, as a scenario's module declares it in `SHOWS`.
 
     Attributes:
-        number: `h15` is 15 of the HTTP protocol, `f36` is 36 of triggers and flow control.
+        number: `h15` is 15 of the HTTP protocol, `f36` is 36 of triggers and flow control,
+            `c12` is 12 of checkpointing.
         behaviour: In one short sentence.
         needs: Features that may still be missing; see `tests.compat.pending`.
         cannot: Why an SDK cannot show it, by the SDK's name, or by SDK and transport: `go-connect`.

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
+
 from tests.compat.checklist import NUMBERS, README, UNSHOWN, scenarios, with_table
-from tests.compat.languages import LANGUAGES
+from tests.compat.languages import LANGUAGES, ROOT
 from tests.compat.pending import ALL
 
 
@@ -28,3 +30,13 @@ def test_the_readme_has_the_table() -> None:
     page = README.read_text(encoding="utf-8")
 
     assert page == with_table(page), "python -m tests.compat.checklist --write"
+
+
+def test_each_behaviour_of_connect_names_tests_that_there_are() -> None:
+    rows = re.findall(r"^\| w(\d\d) \| [^|]+ \| (.+) \|$", README.read_text("utf-8"), re.MULTILINE)
+    named = [name for _, tests in rows for name in re.findall(r"`([^`]+)`", tests)]
+
+    assert [int(number) for number, _ in rows] == list(range(1, 55))
+    for name in named:
+        path, _, test = name.partition("::")
+        assert f"def {test}(" in (ROOT / "tests" / path).read_text(encoding="utf-8"), name

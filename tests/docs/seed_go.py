@@ -1,7 +1,8 @@
 """The Go blocks as programs, built into `.cache/compat/seed-go`: `python -m tests.docs.seed_go`.
 
 A block that is no whole program stands in the first one where the page means it: in place of its
-call of `Connect`, and of its context where the block makes one.
+call of `Connect`, and of its context where the block makes one. The function of the page about
+checkpointing takes the place of that of the first block, and gets a trigger and two steps.
 """
 
 from __future__ import annotations
@@ -19,6 +20,21 @@ MODULE = Path(__file__).with_name("go")
 SUBSTITUTIONS = (
     # The logger of the package's newer versions is a type of its own.
     Substitution("logger.StdlibLogger(ctx),", "logger.StdlibLogger(ctx).SLog(),"),
+    # What the page leaves to its reader.
+    Substitution(
+        "  // ... triggers and handler\n",
+        """	inngestgo.EventTrigger("app/my.event", nil),
+	func(ctx context.Context, input inngestgo.Input[map[string]any]) (any, error) {
+		fmt.Println("Function called")
+		one, err := step.Run(ctx, "one", func(context.Context) (int, error) { return 1, nil })
+		if err != nil {
+			return nil, err
+		}
+		two, err := step.Run(ctx, "two", func(context.Context) (int, error) { return 2, nil })
+		return one + two, err
+	},
+""",
+    ),
 )
 IMPORTS = """package main
 
@@ -54,6 +70,7 @@ SNIPPETS = (
             {"instanceId": "worker-1-conn-2", "maxWorkerConcurrency": 20},
         ),
     ),
+    Snippet(name="checkpointing_function", place="steps"),
 )
 
 _FIRST = "connect_getting_started.go"
@@ -62,6 +79,10 @@ _CONNECT = "\tconn, err := inngestgo.Connect("
 _CONNECT_END = "\t})\n"
 _LATER = "// Later in your function"
 _LAST = "\t}(conn)\n"
+_CREATE = "\t_, err = inngestgo.CreateFunction(\n"
+_CREATE_END = "\n\t)\n"
+_INNGESTGO = '\t"github.com/inngest/inngestgo"\n'
+_STEP = '\t"github.com/inngest/inngestgo/step"\n'
 
 
 def program(snippet: Snippet, substitutions: tuple[Substitution, ...] = SUBSTITUTIONS) -> str:
@@ -73,6 +94,14 @@ def program(snippet: Snippet, substitutions: tuple[Substitution, ...] = SUBSTITU
             text = replaced(text, _CONTEXT, context)
         text = _connecting(text, later + connecting)
     imports = IMPORTS % (SIGNAL_IMPORTS if "signal." in text else "")
+    if snippet.place == "steps":
+        # The block imports by itself what its call needs, and has a scope of its own.
+        imported, end, call = block.partition("\n)\n")
+        imports = replaced(imports, _INNGESTGO, _STEP) + imported + end
+        before, found, after = text.partition(_CREATE)
+        assert found, f"{_FIRST} has no {_CREATE!r}"
+        text = before + "\terr = create(client)\n" + after.partition(_CREATE_END)[2]
+        text += f"\nfunc create(client inngestgo.Client) error {{\n{call}\n\treturn err\n}}\n"
     return imports + substituted(text, substitutions)
 
 

@@ -1,8 +1,8 @@
 """Which code blocks the pages have, in their order, and what becomes of each.
 
 `seed/index.tsv` has a line for every block: page, section, language, title, the digest of its text,
-and its file in `seed/`, or `-` for the blocks of a subject that is not about running functions over
-Connect. The pages themselves are not part of this repository; `read_page` finds the blocks in them.
+and its file in `seed/`, or `-` for the blocks of a subject that is not about running functions.
+The pages themselves are not part of this repository; `read_page` finds the blocks in them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ SEED = Path(__file__).with_name("seed")
 INDEX = SEED / "index.tsv"
 
 LEFT_OUT = {
-    "Checkpointing": "the runs of the minimum versions have programs of their own for it",
     "Realtime": "a subject of its own: publishing and subscribing",
     "React hooks / Next.js": "a subject of its own: Realtime in a browser",
     "Durable Endpoints": "a subject of its own: steps in the handlers of HTTP requests",

@@ -2,7 +2,8 @@
 
 A block that is no whole program stands where the page means it: in place of the client of the first
 block, after the client and the function of the first block, or after a connection. They get the
-list `functions`, which the page names but never makes.
+list `functions`, which the page names but never makes. The client and the function of the page
+about checkpointing take the place of those of the first block; its function gets two steps.
 """
 
 from __future__ import annotations
@@ -28,6 +29,18 @@ SUBSTITUTIONS = (
         '  { id: "handle-signup", triggers: [{ event: "user.created" }] },\n',
         "v4",
     ),
+    Substitution(
+        '    checkpointing: true,\n  },\n  { event: "app/my.event" },\n',
+        '    checkpointing: true,\n    triggers: [{ event: "app/my.event" }],\n  },\n',
+        "v4",
+    ),
+    # What the page leaves to its reader.
+    Substitution(
+        "    // steps here will be checkpointed\n",
+        '    console.log("Function called");\n'
+        '    const one = await step.run("one", () => 1);\n'
+        '    return one + (await step.run("two", () => 2));\n',
+    ),
     # Node wants the ending of a file.
     Substitution('from "./src/inngest"', 'from "./src/inngest.ts"'),
 )
@@ -37,6 +50,9 @@ _CLIENT = 'const inngest = new Inngest({\n  id: "my-app",\n});\n'
 _MAIN = "(async () => {\n"
 _FUNCTIONS = "const functions = [handleSignupFunction];\n\n"
 _EXPORTS = "export { inngest, functions };\n"
+_IMPORT = 'import { Inngest } from "inngest";\n'
+_STEPS = "checkpointing_function.ts"
+_OPTION = "    checkpointing: true,\n"
 
 
 SNIPPETS = (
@@ -91,6 +107,8 @@ SNIPPETS = (
         ),
     ),
     Snippet(name="connect_self_hosted", sdks=("v3",)),  # version 4 has `gatewayUrl` in its place
+    Snippet(name="checkpointing_client", place="client of steps"),
+    Snippet(name="checkpointing_function", place="steps"),
 )
 
 
@@ -105,9 +123,25 @@ def program(snippet: Snippet, sdk: str) -> str:
         text = head + _FUNCTIONS + block
     elif snippet.place == "after the connection":
         text = head + _FUNCTIONS + printed("connect_lifecycle_active.ts") + block
+    elif snippet.place == "steps":
+        text = head.partition(_CLIENT)[0] + _CLIENT + "\n" + block + _connecting(first)
+    elif snippet.place == "client of steps":
+        imports = replaced(head.partition(_CLIENT)[0], _IMPORT, "")
+        text = imports + block + "\n" + printed(_STEPS) + _connecting(first)
     else:
         text = block
-    return substituted(text, SUBSTITUTIONS, sdk)
+    text = substituted(text, SUBSTITUTIONS, sdk)
+    if snippet.place == "client of steps":
+        before, option, after = text.rpartition(_OPTION)  # the function's own: the client has it
+        assert option, f"{_STEPS} has no {_OPTION!r}"
+        text = before + after
+    return text
+
+
+def _connecting(first: str) -> str:
+    """What the first block does with its function, for the one with steps."""
+    _, main, body = first.partition(_MAIN)
+    return "\n" + main + replaced(body, "handleSignupFunction", "myFunction")
 
 
 def functions_module(sdk: str) -> str:

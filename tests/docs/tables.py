@@ -43,7 +43,7 @@ def _default(field: str, option: Option) -> str:
     if value in (None, ()):
         return "none"
     if field.endswith("_ms"):
-        value = f"{value / 1000:g}"
+        value = f"{value / 1000:.12g}"
     if option.start_default is not None:
         return f"`{value}`; `start`: `{option.start_default}`"
     return f"`{value}`"

@@ -74,6 +74,9 @@ STORIES = [
            ("survey", "COMPLETED", "asked about 2 items")]),
     Story("reminder", "invoice.sent", {"invoice_id": 1}, [("remind", "CANCELLED", None)],
           Meanwhile("sleep", "invoice.paid", {"invoice_id": 1})),
+    Story("checkpointed", "album.uploaded", {"album_id": 5, "photos": ["sea", "hill", "town"]},
+          [("make-album", "COMPLETED",
+            {"photos": ["sea small", "hill small", "town small"], "receipt": "receipt-5"})]),
     Story("schedule", "report.wanted", {"day": "2026-08-20"},
           [("daily-report", "COMPLETED", "report for 2026-08-20")]),
 ]  # fmt: skip

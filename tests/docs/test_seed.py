@@ -32,6 +32,8 @@ OWN_TESTS = {
     "connect_health_checks_node_js": "test_seed_health_checks: it listens at a port",
     "connect_health_checks_bun": "test_seed_health_checks: it listens at a port",
     "connect_self_hosted": "test_seed_production: it needs a server with an address of its own",
+    "checkpointing_client": "test_seed_checkpointing: its function has steps",
+    "checkpointing_function": "test_seed_checkpointing: its function has steps",
 }
 """Blocks that connect in another way than these."""
 
@@ -84,7 +86,8 @@ def test_every_file_is_a_case_and_every_substitution_is_needed() -> None:
     assert_complete("go", seed_go.SNIPPETS, seed_go.SUBSTITUTIONS)
     assert_complete("ts", seed_typescript.SNIPPETS, seed_typescript.SUBSTITUTIONS)
     others = {path.name for path in SEED.iterdir() if path.suffix not in (".py", ".go", ".ts")}
-    assert others == {"index.tsv", VARIABLE, "connect_readiness_probe.yaml"}
+    shown = {VARIABLE, "connect_readiness_probe.yaml", "checkpointing_install.sh"}
+    assert others == {"index.tsv", *shown}
 
 
 @pytest.mark.skipif("SEED_PAGES" not in os.environ, reason="SEED_PAGES names no directory of pages")

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from stepwell import Context, ContextSync
 
+PRESETS = ("safe", "blended", "performant")
+
 CAUGHT = "caught"
 """What a function makes of a step that failed for good."""
 
@@ -74,6 +76,8 @@ class Program(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         raises: At its end it raises for good instead of returning.
         is_async: How it is declared.
+        checkpointing: A preset, with which calls go on after a step. Of async functions only: what
+            a sync one waits for, its loop here could not do meanwhile.
     """
 
     name: str
@@ -81,6 +85,7 @@ class Program(msgspec.Struct, frozen=True, kw_only=True):
     retries: int
     raises: bool
     is_async: bool
+    checkpointing: str | None = None
 
 
 def generate(random: Random, number: int, *, lease_ms: int) -> Program:
@@ -88,13 +93,17 @@ def generate(random: Random, number: int, *, lease_ms: int) -> Program:
     retries = random.choice((0, 1, 2, 2, 3))
     bodies_ms = (0, 0, 5, 400, 2_000, 3 * lease_ms)
     names = (f"p{number}-s{count}" for count in range(1_000))
-    return Program(
+    program = Program(
         name=f"p{number}",
         nodes=_sequence(random, names, bodies_ms, retries=retries, depth=0),
         retries=retries,
         raises=random.random() < 0.1,
         is_async=random.random() < 0.7,
     )
+    if not program.is_async:
+        return program
+    checkpointing = random.choice((None, *PRESETS))
+    return msgspec.structs.replace(program, checkpointing=checkpointing)
 
 
 def result(program: Program) -> list[Any]:

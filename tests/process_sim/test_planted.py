@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from stepwell.connect.calls import Calls
+from stepwell.connect.worker import Worker
 from stepwell.engine.effects import Reply
 from stepwell.engine.partition import Partition
+from stepwell.engine.report import Report
 from stepwell.server.gateway.connection import Connection
 from stepwell.server.gateway.session import Session
 from stepwell.server.turns import Turns
@@ -53,6 +55,18 @@ BUGS: dict[str, tuple[Callable[..., Any], str, str, str]] = {
         "self._worked = True",
         "self._worked = True\n    self._tell_too_early(transition)",
         "3: ",
+    ),
+    "a report that was cut off is not sent again": (
+        Worker._adopt,
+        "self._checkpoints.waiting()",
+        "[]",
+        "CallTimeout|6: every run ends in time",
+    ),
+    "an attempt of a step that failed beside others does not count": (
+        Report._retry_apart,
+        "job.attempt = self._job.attempt",
+        "job.attempt = self._job.attempt - 1",
+        "10: |6: every run ends in time",
     ),
     "a worker does not extend its leases": (
         Calls.due_extensions,

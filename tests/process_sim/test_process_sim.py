@@ -20,6 +20,10 @@ SEEDS = 50
 MUST_HAPPEN = (
     *FAULTS,
     "body again",
+    "checkpoint failed",
+    "checkpoint sent",
+    "checkpoint stale",
+    "checkpoint stored",
     "connect into nothing",
     "connect refused",
     "history ATTEMPT_FAILED",
@@ -36,6 +40,7 @@ MUST_HAPPEN = (
     "step FAILED",
     "step RUN",
     "step SLEEP",
+    "steps tried apart",
     "worker crash with calls in flight",
     "worker drain with calls in flight",
     "worker's network silent with calls in flight",

@@ -11,9 +11,13 @@ from tests.process_sim.programs import async_handler, sync_handler
 from tests.process_sim.server import API_URL
 
 if TYPE_CHECKING:
+    from collections import Counter
     from collections.abc import Callable, Sequence
 
     from stepwell import Function
+    from stepwell.checkpointer import Answer
+    from stepwell.checkpointing import CheckpointingOption
+    from stepwell.connect.executor import SocketSend
     from stepwell.connect.threads import ThreadPool
     from tests.process_sim.conductor import Conductor, Process
     from tests.process_sim.loop import SimLoop
@@ -30,7 +34,10 @@ def functions(
     declared: list[Function[Any]] = []
     for program in programs:
         declare = client.function(
-            program.name, event=f"sim/{program.name}", retries=program.retries
+            program.name,
+            event=f"sim/{program.name}",
+            retries=program.retries,
+            checkpointing=cast("CheckpointingOption", program.checkpointing or False),
         )
         if program.is_async:
             declared.append(declare(async_handler(program, on_body)))
@@ -52,6 +59,22 @@ class _FunctionThreads:
         """What was submitted is run."""
 
 
+def _counted(checkpoint: SocketSend, count: Counter[str]) -> SocketSend:
+    """The same, with its answers counted."""
+
+    def counted(
+        request_id: str, run_id: str, number: int, steps: bytes, done: Callable[[Answer], None]
+    ) -> bool:
+        def answered(answer: Answer) -> None:
+            count[f"checkpoint {answer.value}"] += 1
+            done(answer)
+
+        count["checkpoint sent"] += 1
+        return checkpoint(request_id, run_id, number, steps, answered)
+
+    return counted
+
+
 class SimWorker:
     """One process of a worker, from its start to its end.
 
@@ -68,6 +91,7 @@ class SimWorker:
         *,
         on_body: Callable[[str, str, int], None],
         limit: int | None,
+        count: Counter[str],
     ) -> None:
         self.instance = instance
         self.is_draining = False
@@ -83,6 +107,7 @@ class SimWorker:
         self._protocol = self._process.thread("protocol")
         executor = self._connection._executor
         executor._pool = cast("ThreadPool", _FunctionThreads(self._process.thread("functions")))
+        executor._checkpoint = _counted(executor._checkpoint, count)
         self._process.start(program, self._run_program(program))
 
     @property

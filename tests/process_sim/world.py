@@ -15,7 +15,7 @@ from unittest.mock import patch
 
 from stepwell.connect import connection as sdk_connection
 from stepwell.connect import direct_link
-from stepwell.connect.worker import Timing
+from stepwell.connect.plan import Timing
 from stepwell.engine.rows import HistoryKind, PutHistory
 from stepwell.server.settings import Settings
 from stepwell.wire.ids import RunId, parse_ulid
@@ -157,6 +157,7 @@ class World:
             self.programs,
             on_body=self._on_body,
             limit=self._limits[instance],
+            count=self.count,
         )
         self.trace(f"{worker.name} starts")
 
@@ -194,7 +195,10 @@ class World:
         return sum(row.kind is HistoryKind.CALL_LOST for row in history)
 
     def _committed(self, writes: Sequence[Write]) -> None:
+        failed: Counter[RunId] = Counter()  # in one report: a call has only one for each run
         for row in writes:
             if isinstance(row, PutHistory):
                 self.trace(f"{row.kind.name} of {row.name or row.step_id}")
+                failed[row.run_id] += row.kind is HistoryKind.ATTEMPT_FAILED
+        self.count["steps tried apart"] += sum(times > 1 for times in failed.values())
         self.faults.committed()

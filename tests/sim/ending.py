@@ -23,6 +23,7 @@ from tests.sim.calls import read_memo
 from tests.sim.generated import NEWS, STOP
 from tests.sim.invariants import check_end
 from tests.sim.programs import Heed, bodies_without_faults, result, steps
+from tests.sim.secret import KEPT_BYTES
 from tests.sim.ticks import check_ticks
 
 if TYPE_CHECKING:
@@ -115,6 +116,10 @@ def _may_fail(world: World, run: RunRecord, program: Program, name: str) -> bool
             return len(list(steps(program.nodes))) > config.steps_max
         case "InngestErrStateOverflowed":
             size = sum(len(step.data) for step in reader.steps(run.run_id))
+            for row in reader.history(run.run_id):
+                size += len(row.payload or b"")
+                if row.kind in (HistoryKind.FETCH_STARTED, HistoryKind.INFER_STARTED):
+                    size += KEPT_BYTES
             return size > config.state_bytes_max
         case "internal_error":
             return run.run_id in world.poison.values()

@@ -44,6 +44,12 @@ And always:
 23. An instant of a schedule starts a function once, at its time; none is left out while the server
     is there. A deferred function starts once, when its run is over.
 24. A run is cancelled by what may cancel it and by nothing else, and in time.
+25. No request that the server is to make waits while there is room for one of its function, and
+    there are no more at a time than may be.
+26. What a request must not show is stored until it is over, and no longer; the history never tells
+    it.
+27. Memory has the routes of the rows. A call goes the only way that its route allows, and that of a
+    pinned run to its version while that is there.
 """
 
 from __future__ import annotations
@@ -56,9 +62,11 @@ import msgspec
 from stepwell.engine.retry import JITTER_MS, retry_delay_ms
 from stepwell.engine.rows import (
     DeleteLive,
+    DeleteRequestSecrets,
     HistoryKind,
     PutHistory,
     PutLive,
+    PutRequestSecrets,
     PutRun,
     PutStep,
     RunStatus,
@@ -69,6 +77,8 @@ from stepwell.engine.state import Job, Phase, Run, decode_state
 from stepwell.wire.ids import UNTARGETED_STEP
 from stepwell.wire.outcomes import Ops
 from tests.sim.followed import Followed, check_followed
+from tests.sim.routed import Routes
+from tests.sim.secret import SECRET
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -129,6 +139,7 @@ class Committed:
         self.states: dict[RunId, RunState] = {}
         """What the live rows keep."""
         self.followed = Followed()
+        self.routes = Routes()
         self.late_ms = LATE_MS
         self._config = config
         self._history: Counter[RunId] = Counter()
@@ -139,6 +150,7 @@ class Committed:
         self._sleeps: dict[tuple[RunId, str], int] = {}
         self._told: set[tuple[RunId, str, HistoryKind]] = set()
         self._failed_ms: dict[RunId, int] = {}  # in this commit
+        self._secrets: dict[RunId, set[int]] = {}  # numbers of the rows of requests
         self._up_since_ms: int | None = None
         self._now_ms = 0
 
@@ -180,6 +192,7 @@ class Committed:
                     if row.kind is HistoryKind.ATTEMPT_FAILED:
                         self._failed_ms[row.run_id] = row.at_ms
                     self._told.add((row.run_id, row.step_id or "", row.kind))
+                    assert SECRET not in (row.payload or b""), "26: the history tells no secret"
                     if row.kind is HistoryKind.SLEEP_STARTED:
                         assert row.payload is not None, "2: a sleep has its time"
                         self._sleeps[row.run_id, row.step_id or ""] = int(row.payload)
@@ -196,9 +209,18 @@ class Committed:
                     changed.pop(row.run_id, None)
                     self._retire(row.run_id, set())
                     self._waits.pop(row.run_id, None)
+                case PutRequestSecrets():
+                    self._secrets.setdefault(row.run_id, set()).add(row.seq)
+                case DeleteRequestSecrets():
+                    self._secrets.get(row.run_id, set()).discard(row.seq)
                 case _:
                     pass
+        for run_id, seqs in self._secrets.items():
+            live = self.states.get(run_id)
+            jobs = () if live is None else live.jobs
+            assert seqs <= {job.request_seq for job in jobs}, "26: secrets go with their request"
         self.followed.take(writes, self.states)
+        self.routes.take(writes)
         alive = {run_id for run_id, status in self.statuses.items() if not status.is_over}
         assert alive == self.live, "1: the runs that are not over are those with a live row"
         return list(changed)
@@ -295,6 +317,7 @@ def check_runs(partition: Partition, images: Sequence[RunImage]) -> None:
 def check_memory(partition: Partition) -> None:
     """6 and 7."""
     leased: set[bytes] = set()
+    requests: dict[RequestId, int] = {}
     slots: Counter[str] = Counter()
     queued: Counter[int] = Counter()
     due: set[int] = set()
@@ -305,6 +328,8 @@ def check_memory(partition: Partition) -> None:
             if job.phase is Phase.LEASED:
                 assert job.request_id is not None, "6: a leased job has its fence"
                 leased.add(job.request_id)
+                if job.request_seq >= 0:
+                    requests[job.request_id] = run.function_no
                 slots[job.instance_id] += 1
                 lease = partition.leases.get(job.request_id)
                 assert lease is not None, "6: a leased job has a lease"
@@ -323,6 +348,7 @@ def check_memory(partition: Partition) -> None:
             id(timed) for timed in run.state.times() if timed.due_ms <= partition.timers.horizon_ms
         )
     assert len(partition.leases) == len(leased), "6: a lease has a leased job"
+    assert partition.request_slots._out == requests, "6: a request under way has its slot"
     for leases in (partition.leases._held, partition.leases._dropped):
         ends = [lease.until_ms for lease in leases.values()]
         assert ends == sorted(ends), "6: leases are in the order of their ends"
@@ -335,7 +361,8 @@ def check_memory(partition: Partition) -> None:
     standing = Counter(
         id(job)
         for queue in partition.backlog._functions.values()
-        for *_place, job in queue.heap
+        for line in (queue.heap, *queue.pinned.values())
+        for *_place, job in line
         if job.phase is Phase.QUEUED
     )
     assert standing == queued, "7: a queued job stands in its queue once"
@@ -355,18 +382,33 @@ def check_limits(partition: Partition) -> None:
             assert instance.in_use <= instance.limit, "6: an instance has no more than it takes"
 
 
+def check_requests(partition: Partition) -> bool:
+    """25, after a turn that left nothing for the next one; returns whether some wait."""
+    slots = partition.request_slots
+    assert len(slots) <= partition.config.step_requests_max, "25: no more at a time than may be"
+    waits = False
+    for run in partition.runs.values():
+        for job in run.state.jobs:
+            if job.phase is Phase.QUEUED and job.request_seq >= 0:
+                waits = True
+                has_room = slots.admits(run.function_no)
+                assert not has_room, "25: no request waits while there is room for it"
+    return waits
+
+
 def check_order(committed: Committed, partition: Partition) -> None:
     """17, for the calls of the last commit."""
     queued = [
         run
         for run in partition.runs.values()
-        if any(job.phase is Phase.QUEUED for job in run.state.jobs)
+        if any(job.phase is Phase.QUEUED and job.request_seq < 0 for job in run.state.jobs)
     ]
     for run_id in committed.sent.values():
         sent = partition.runs.get(run_id)
         for run in queued:
             waits_longer = sent is not None and run.run_id < run_id
             same = waits_longer and sent is not None and run.function_no == sent.function_no
+            same = same and sent is not None and run.state.pin == sent.state.pin
             assert not same, "17: first come, first served"
 
 
@@ -404,9 +446,12 @@ def check_end(partition: Partition, rebuilt: Partition, reader: MemoryReader) ->
     for each in (partition, rebuilt):
         assert not each.runs, "10: no run in memory"
         assert len(each.leases) == 0, "10: no lease"
+        assert len(each.request_slots) == 0, "10: no request under way"
         assert not any(i.in_use for i in each.workers._instances.values()), "10: no slot"
         heads = [
-            each.backlog.head(no) for no in each.backlog.functions(each.backlog._functions.keys())
+            each.backlog.head(no, version)
+            for no in each.backlog.functions(each.backlog._functions.keys())
+            for version in each.backlog.lines(no)
         ]
         assert not any(heads), "10: nothing queued"
         assert not each.watches._paths, "10: nothing is watched for"
@@ -417,9 +462,10 @@ def _check_reachable(partition: Partition, image: RunImage) -> None:
     run = Run.from_image(image)
     assert all(job.phase is not Phase.LEASED for job in run.state.jobs), "5: calls are in memory"
     if image.queued_score is not None:
-        queue = partition.backlog._functions.get(image.function_no)
+        no = run.live_row().function_no
+        queue = partition.backlog._functions.get(no)
         assert queue is not None, "5: the queue of an absent run is known"
-        partly = image.function_no in partition.backlog._partly_on_disk
+        partly = no in partition.backlog._partly_on_disk
         assert partly, "5: the queue of an absent run is filled from the store"
         place = (image.queued_score, image.run_id)
         assert queue.last is None or place > queue.last, "5: an absent run is behind the last place"
@@ -451,5 +497,5 @@ def _shown(run: Run) -> tuple[object, ...]:
         state.parent,
         list(state.pending.items()),
         (state.version, state.plan_only, state.quiet, state.again),
-        (state.fruitless, state.next_job_no),
+        (state.fruitless, state.next_job_no, state.history_bytes),
     )

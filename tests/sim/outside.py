@@ -6,9 +6,11 @@ import json
 from typing import TYPE_CHECKING
 
 from stepwell.engine.inputs import RequestReported
+from stepwell.engine.request_secrets import joined
 from stepwell.engine.rows import StepKind
 from tests.sim.generated import SIGNALS
 from tests.sim.programs import Ask, steps
+from tests.sim.secret import SECRET
 from tests.unit.engine.scenario import step_id
 
 if TYPE_CHECKING:
@@ -89,6 +91,7 @@ class Requests:
     def start(self, request: Request) -> None:
         """It takes its time, and may be lost with whoever was asked."""
         world = self._world
+        world.server.check(self._check_told, request)
         fate = world.request_fate()
         world.server.leaves()
         if fate == "request lost":
@@ -105,6 +108,14 @@ class Requests:
         """Nobody waits for it any more."""
         del request_id
         self._world.count["request was withdrawn"] += 1
+
+    def _check_told(self, request: Request) -> None:
+        reader = self._world.server.reader
+        row = reader.history_row(request.run_id, request.seq)
+        assert row is not None, "26: a request is told before it is made"
+        options = joined(row.payload or b"", reader.request_secrets(request.run_id, request.seq))
+        has_key = SECRET in options
+        assert has_key == (self._step(request).failures > 0), "26: a request is made as it came"
 
     def _report(self, request: Request) -> RequestReported:
         step = self._step(request)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import msgspec
 
 from stepwell.wire.ids import UNTARGETED_STEP
+from tests.sim.secret import KEY
 from tests.unit.engine.scenario import op, raised, returned, step_id
 from tests.unit.engine.scenario import ops as _ops
 
@@ -127,6 +128,7 @@ class Program(Node, frozen=True, kw_only=True):
         fails_with: At its end it reports what `ENDS` says instead.
         version: Of execution, as the SDK says it.
         checkpoints: Calls tell the steps that are done while they go on.
+        together: A call runs the steps of a group side by side.
         cancels: A matching event cancels its runs.
         start_ms: Its start timeout.
         finish_ms: Its finish timeout.
@@ -140,6 +142,7 @@ class Program(Node, frozen=True, kw_only=True):
     fails_with: str | None = None
     version: int = 2
     checkpoints: bool = False
+    together: bool = False
     cancels: bool = False
     start_ms: int | None = None
     finish_ms: int | None = None
@@ -227,6 +230,9 @@ def answer(
                     told, no_retry = _run(step, attempt=attempt, last=last)
                     return ops(told, *_asides(step, told), no_retry=no_retry)
             return raised(f"step {target} was not met")
+        races = any(race for _step, race in found)
+        if program.together and len(found) > 1 and attempt == 0 and not (plan_only or races):
+            return ops(*reported, *_side_by_side(found, last=last, bodies=bodies))
         if len(found) > 1 or plan_only or isinstance(found[0][0], Waiting):
             return ops(*reported, *(_plan(step, race) for step, race in found))
         step = found[0][0]
@@ -277,6 +283,21 @@ def _frontier(
     return []
 
 
+def _side_by_side(
+    found: Collection[tuple[Step, bool]], *, last: bool, bodies: Counter[str]
+) -> Iterator[dict[str, Any]]:
+    """What a first attempt tells that runs all bodies at once."""
+    for step, race in found:
+        if not isinstance(step, Do):
+            yield _plan(step, race)
+            continue
+        bodies[step.name] += 1
+        told, no_retry = _run(step, attempt=0, last=last)
+        # Which of several is final, each says for itself.
+        yield told | {"op": "StepFailed"} if no_retry else told
+        yield from _asides(step, told)
+
+
 def _run(step: Do, *, attempt: int, last: bool) -> tuple[dict[str, Any], bool]:
     """Run the step's body; returns the op and whether a retry is forbidden."""
     if attempt >= step.failures:
@@ -305,6 +326,7 @@ def _plan(step: Step, race: bool) -> dict[str, Any]:
             return op("InvokeFunction", step.name, opts=opts)
         case Ask():
             kind = "AIGateway" if step.failures == 1 else "Gateway"
+            opts |= {"url": "https://elsewhere", "auth_key": KEY} if step.failures else {}
             return op(kind, step.name, opts=opts)
     return op("StepPlanned", step.name, opts=opts or None)
 

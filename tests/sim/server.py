@@ -31,11 +31,12 @@ from tests.sim.invariants import (
 from tests.sim.loop import SimLoop
 from tests.sim.outside import Requests
 from tests.sim.port import Port
+from tests.sim.routed import check_routes
 from tests.sim.watched import WatchedPartition
 
 if TYPE_CHECKING:
     import logging
-    from collections.abc import Callable, Coroutine, Sequence
+    from collections.abc import Callable, Coroutine, Mapping, Sequence
 
     from stepwell.engine.inputs import RequestReported
     from stepwell.engine.rows import Write
@@ -205,6 +206,16 @@ class Server:
         self._note("cancellation")
         self._ask(lambda: self._runtime.cancel_run(run_id), answer, bool)
 
+    def choose_route(
+        self, app_name: str, percent: int | None, *, pin: bool, answer: Answer
+    ) -> None:
+        """An operator chooses how an app's calls go."""
+        self._note("route")
+        self._ask(
+            lambda: self._runtime.choose_route(app_name, "", connect_percent=percent, pin=pin),
+            answer,
+        )
+
     def checkpoint(
         self, run_id: RunId, request_id: RequestId, ops: Sequence[Op], answer: Answer
     ) -> None:
@@ -255,6 +266,7 @@ class Server:
         instance_id: str,
         limit: int | None,
         version_ms: int,
+        versions: Mapping[str, str],
         deliver: Callable[[SentCall], None],
     ) -> None:
         """A connection is ready."""
@@ -266,6 +278,7 @@ class Server:
             limit=limit,
             functions=self._world.functions,
             version_ms=version_ms,
+            versions=versions,
             port=Port(self._world, self, connection_id, deliver),
         )
         self.on_loop(lambda: self._runtime.attach(worker))
@@ -399,6 +412,7 @@ class Server:
         check_rows_followed(self.committed, partition)
         check_limits(partition)
         check_order(self.committed, partition)
+        check_routes(self.committed.routes, partition)
         assert self.disk.count_stranded() == 0, "1: nothing is stranded"
 
     def _count_windows(self) -> None:

@@ -19,6 +19,9 @@ from tests.sim.world import COMMIT_FAULTS
 SEEDS = 500
 
 _SAME = "async.data.number == event.data.number"
+STORY_SEED = 3
+"""One by which the story's event comes when it is waited for."""
+
 STORY = (
     Program(
         nodes=(
@@ -73,7 +76,7 @@ def test_every_run_comes_to_its_end_whatever_happens() -> None:
 
 
 def test_the_story_has_one_of_everything() -> None:
-    count = simulate(1, faults=0, disk="fast disk", programs=STORY).count
+    count = simulate(STORY_SEED, faults=0, disk="fast disk", programs=STORY).count
     parts = (
         "checkpoint taken",
         "deferred function started",
@@ -95,7 +98,7 @@ def test_the_story_has_one_of_everything() -> None:
 def test_a_crash_at_any_commit_changes_nothing_in_the_end(how: str, disk: str) -> None:
     effects = _effects(disk)
     for at in range(len(effects)):
-        world = simulate(1, faults=0, crash_at=(at, how), disk=disk, programs=STORY)
+        world = simulate(STORY_SEED, faults=0, crash_at=(at, how), disk=disk, programs=STORY)
         assert world.count[how] == 1, f"there was no {how} at commit {at}"
         assert not world.count["run failed: connect_worker_stopped_responding"]
 
@@ -109,7 +112,7 @@ def test_a_crash_between_any_two_effects_changes_nothing_in_the_end(disk: str) -
     for at, count in enumerate(effects):
         for left in range(1, count + 1):
             world = simulate(
-                1,
+                STORY_SEED,
                 faults=0,
                 crash_at=(at, "crash amid effects"),
                 effects=left,
@@ -123,7 +126,7 @@ def test_a_crash_between_any_two_effects_changes_nothing_in_the_end(disk: str) -
 
 def _effects(disk: str) -> list[int]:
     """How many effects each commit of the story has, from the one after the sync."""
-    effects = simulate(1, faults=0, disk=disk, programs=STORY).server.effects[1:]
+    effects = simulate(STORY_SEED, faults=0, disk=disk, programs=STORY).server.effects[1:]
     assert len(effects) > 30, "the story is too short to tell anything"
     return effects
 

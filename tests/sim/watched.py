@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from stepwell.engine.effects import Reply, ReportTaken
 from stepwell.engine.inputs import CallReported
 from stepwell.engine.partition import Partition
+from tests.sim.invariants import check_requests
+from tests.sim.routed import check_ways
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,11 +43,20 @@ class WatchedPartition(Partition):
         if not inputs_only and inputs and world.engine_raises():
             raise EngineFault("an accident of the simulation")
         if not inputs_only:
+            world.server.check(self._check_ways, transition)
             world.count["calls left for the next turn"] += self._calls_wait
             late = not self._calls_wait and self.next_wakeup_ms() <= now_ms
             world.count["times left for the next turn"] += late
+            if not self._calls_wait:
+                world.server.check(self._check_requests)
         self._reports += [item for item in inputs if isinstance(item, CallReported)]
         return transition
+
+    def _check_requests(self) -> None:
+        self._world.count["request queued"] += check_requests(self)
+
+    def _check_ways(self, transition: Transition) -> None:
+        self._world.count["call went as its route says"] += check_ways(self, transition.effects)
 
     def _meet_poison(self, inputs: Sequence[Input]) -> None:
         for item in inputs:

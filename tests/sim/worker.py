@@ -57,6 +57,7 @@ class Worker:
             instance_id=self.name,
             limit=self.limit,
             version_ms=self._process,
+            versions=world.routed.versions(self.name, self._process),
             deliver=self._called,
         )
 
@@ -164,6 +165,8 @@ class Worker:
         if isinstance(outcome, Ops):
             for each in outcome.ops:
                 world.count[f"op {each.op}"] += 1
+            failed = sum(each.op == "StepError" for each in outcome.ops)
+            world.count["steps failed side by side"] += failed > 1
         return outcome
 
     def _checkpoint_later(self, call: SentCall, outcome: Ops, lasts_ms: int) -> None:

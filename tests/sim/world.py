@@ -13,6 +13,8 @@ from collections import Counter
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from stepwell.engine.turn import EngineConfig
 from stepwell.wire.events import EventSeed, parse_events
 from stepwell.wire.functions import parse_register
@@ -21,6 +23,7 @@ from tests.sim.generated import CANCEL, NEWS, STOP, generate
 from tests.sim.network import MESSAGE_FATES, Network
 from tests.sim.outside import Outside
 from tests.sim.programs import DEFERRED_SLUG, HANDLER_SLUG_END, Do, Program
+from tests.sim.routed import Routed
 from tests.sim.server import Server
 from tests.sim.waited import Waited
 from tests.sim.worker import Worker
@@ -175,7 +178,10 @@ class World:
             timer_window=choose((1, 2, 5, 1_000)),
             steps_max=choose((4, 1_000, 1_000, 1_000)),
             state_bytes_max=choose((80, 2**20, 2**20, 2**20, 2**20)),
+            step_requests_max=choose((1, 2, 200)),
         )
+        self.routed = Routed(self, APP)
+        self.config = msgspec.structs.replace(self.config, pin_wait_ms=self.routed.pin_wait_ms)
         self._tells_a_story = programs is not None
         if self._tells_a_story:
             self.config = EngineConfig(lease_ms=self.lease_ms, reconnect_grace_ms=500)
@@ -188,7 +194,7 @@ class World:
         self.waited = Waited(self)
         self.outside = Outside(self, self._random)
         self.workers = [
-            Worker(self, f"w{number}", limit=choose((None, 1, 2, 5)))
+            Worker(self, self.routed.name_of(number), limit=choose((None, 1, 2, 5)))
             for number in range(self._random.randint(1, 3))
         ]
         self.sent: dict[tuple[str, str], int] = {}
@@ -205,6 +211,8 @@ class World:
         for number, named in enumerate(self._requests()):
             self._send_later(number, named)
         self.outside.start(tells_a_story=self._tells_a_story)
+        if not self._tells_a_story:
+            self.routed.start()
         accidents = KIND_ACCIDENTS if self.is_kind else ACCIDENTS
         if self.crash_given is None and self.faults_given is None:
             for _ in range(self._random.randint(0, 3)):

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from stepwell.wire.ids import RunId
 
 EVERYTHING = 1_000_000
-
+SEQS = range(5)
+"""Numbers of history rows that may have secrets."""
 
 WatchKey: TypeAlias = "tuple[WatchKind, str, str, bytes]"
 """Kind, subject, path, value."""
@@ -49,6 +50,11 @@ def contents_of(
             },
             "steps": {run_id.hex(): _plain(reader.steps(run_id)) for run_id in ids},
             "history": {run_id.hex(): _plain(reader.history(run_id)) for run_id in ids},
+            "secrets": {
+                run_id.hex(): [_plain(reader.request_secrets(run_id, seq)) for seq in SEQS]
+                for run_id in ids
+                if any(reader.request_secrets(run_id, seq) is not None for seq in SEQS)
+            },
             "states": {run_id.hex(): _plain(reader.live_state(run_id)) for run_id in ids},
             "live": reader.count_live(),
             "stranded": store.count_stranded(),
@@ -58,6 +64,10 @@ def contents_of(
             "watches": [_plain(_watches(store, key)) for key in watch_keys],
             "errands": _plain(store.scan_errands(after=b"", limit=EVERYTHING)),
             "schedules": _plain(store.load_schedules()),
+            "transports": _plain(store.load_transports()),
+            "routes": _plain(store.load_routes()),
+            "open_workers": _plain(reader.open_workers(limit=EVERYTHING)),
+            "ended_workers": _plain(reader.ended_workers(limit=EVERYTHING)),
         }
     finally:
         reader.close()

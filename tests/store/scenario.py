@@ -13,6 +13,8 @@ import msgspec
 
 from stepwell.engine.rows import (
     DeleteErrand,
+    DeleteRequestSecrets,
+    DeleteRoute,
     DeleteSchedule,
     DeleteWatch,
     HistoryKind,
@@ -22,10 +24,15 @@ from stepwell.engine.rows import (
     PutFunction,
     PutHistory,
     PutQuarantine,
+    PutRequestSecrets,
+    PutRoute,
     PutSchedule,
+    PutTransport,
     PutWatch,
+    PutWorker,
     RunStatus,
     SetEventRuns,
+    TrimWorkers,
     UpdateRun,
     WatchKind,
     Write,
@@ -101,6 +108,7 @@ def make_acts(*, runs: int = 45, big: bytes = BIG) -> list[Act]:
         if number % 9 == 8:
             acts.append(Idle())
             acts.append(Expire(now_ms=story.now_ms))
+            acts.append(Commit(writes=_workers(story, number)))
         if number % 20 == 19:
             acts.append(Restart())
             acts.append(Commit(writes=_catalog(version=2 + number)))
@@ -178,9 +186,21 @@ def _report(story: Story, run_id: RunId, number: int, big: bytes) -> list[Write]
         )
     if number % 4 == 3:
         writes.append(story.step(run_id, 0, data=b'"second"'))
+        writes += _secrets(run_id, number)
     if number % 3 == 0:
         return [*writes, story.live(run_id, queued_score=story.now_ms, wake_at_ms=None)]
     return [*writes, story.live(run_id, wake_at_ms=number)]
+
+
+def _secrets(run_id: RunId, number: int) -> list[Write]:
+    """Of two requests, of which one is over now and then."""
+    secrets: list[Write] = [
+        PutRequestSecrets(run_id=run_id, seq=seq, secrets=b'{"auth_key":"%d"}' % number)
+        for seq in (0, 1)
+    ]
+    if number % 8 == 3:
+        return secrets
+    return [*secrets, DeleteRequestSecrets(run_id=run_id, seq=1)]
 
 
 def _dedup(story: Story, run_id: RunId, number: int) -> PutDedup:
@@ -235,7 +255,37 @@ def _catalog(version: int) -> list[Write]:
     schedule = PutSchedule(function_no=1, cron="* * * * *", last_ms=START_MS + version)
     other = PutSchedule(function_no=1, cron=f"{version % 60} * * * *", last_ms=0)
     gone = DeleteSchedule(function_no=1, cron="1 * * * *")
-    return [app, function, schedule, other, gone]
+    transport = PutTransport(
+        app_name="shop",
+        method="connect",
+        url=app.url,
+        sdk=app.sdk,
+        framework="",
+        app_version=app.app_version,
+        checksum=app.checksum,
+        synced_at_ms=app.synced_at_ms,
+        functions=b'{"shop-order":""}',
+    )
+    kept = PutRoute(app_name="shop", slug="shop-order", connect_percent=None, pin=True)
+    route: Write = PutRoute(app_name="shop", slug="", connect_percent=version % 101)
+    if version % 3 == 0:
+        route = DeleteRoute(app_name="shop", slug="")
+    return [app, function, schedule, other, gone, transport, kept, route]
+
+
+def _workers(story: Story, number: int) -> list[Write]:
+    """A worker came, the one before it has left, and an earlier one is forgotten."""
+    workers: list[Write] = [
+        PutWorker(
+            connection_id=place.to_bytes(16, "big"),
+            instance_id=f"box-{place % 2}",
+            ended_at_ms=ended_at_ms,
+            app_names=("shop", f"other-{place}"),
+            body=b'{"status":"READY"}' * 20,
+        )
+        for place, ended_at_ms in ((number + 9, None), (number, story.now_ms))
+    ]
+    return [*workers, TrimWorkers(ended_before_ms=0, keep=2, limit=5)]
 
 
 def _quarantine(story: Story, run_id: RunId) -> PutQuarantine:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 import pytest
@@ -11,7 +11,10 @@ import pytest
 from stepwell.engine.rows import (
     DeleteErrand,
     DeleteLive,
+    DeleteRequestSecrets,
+    DeleteRoute,
     DeleteSchedule,
+    DeleteTransport,
     DeleteWatch,
     HistoryKind,
     PutApp,
@@ -22,9 +25,12 @@ from stepwell.engine.rows import (
     PutHistory,
     PutLive,
     PutQuarantine,
+    PutRequestSecrets,
+    PutRoute,
     PutRun,
     PutSchedule,
     PutStep,
+    PutTransport,
     PutWatch,
     RunStatus,
     SetEventRuns,
@@ -356,6 +362,36 @@ def test_history_comes_back_whole(store: Store, reader: Reader, story: Story) ->
         )
         for row in rows
     ]
+    assert [reader.history_row(run_id, seq) for seq in (0, 1)] == reader.history(run_id)
+    assert reader.history_row(run_id, 2) is None
+
+
+def test_secrets_of_a_request_are_there_until_it_is_over(
+    store: Store, reader: Reader, story: Story
+) -> None:
+    run_id, intake = story.intake()
+    store.commit([*intake, PutRequestSecrets(run_id=run_id, seq=3, secrets=b'"old"')])
+    store.commit([PutRequestSecrets(run_id=run_id, seq=3, secrets=b'"new"')])
+    assert reader.request_secrets(run_id, 3) == b'"new"'
+    assert reader.request_secrets(run_id, 2) is None
+    store.commit([DeleteRequestSecrets(run_id=run_id, seq=2)])
+    assert reader.request_secrets(run_id, 3) == b'"new"'
+    store.commit([DeleteRequestSecrets(run_id=run_id, seq=3)])
+    assert reader.request_secrets(run_id, 3) is None
+
+
+def test_a_queue_of_requests_is_not_the_queue_of_calls(store: Store, story: Story) -> None:
+    (calls, intake), (requests, more) = story.intake(), story.intake()
+    queued = story.live(requests, queued_score=5, wake_at_ms=None)
+    no = queued.function_no
+    store.commit([*intake, *more, story.live(calls, queued_score=5, wake_at_ms=None)])
+    store.commit([replace(queued, function_no=-no)])
+    assert store.queued_functions() == [-no, no]
+    assert [image.run_id for image in store.scan_queued(-no, after=None, limit=9)] == [requests]
+    assert [image.run_id for image in store.scan_queued(no, after=None, limit=9)] == [calls]
+    assert {image.function_no for image in store.load_runs([calls, requests])} == {no}
+    store.commit([queued])
+    assert store.queued_functions() == [no]
 
 
 def test_dedup_pair_is_replaced(store: Store, story: Story) -> None:
@@ -625,3 +661,47 @@ def test_store_is_used_by_one_thread_after_another(
             thread.submit(store.idle).result()
         (image,) = store.load_runs([run_id])
         assert len(image.steps) == len(reader.steps(run_id)) == position + 1
+
+
+def test_transports_are_replaced_and_read_in_order(store: Store) -> None:
+    def transport(
+        app_name: str, method: Literal["connect", "serve"], version: str = "v1"
+    ) -> PutTransport:
+        return PutTransport(
+            app_name=app_name,
+            method=method,
+            url="http://localhost:3000/api/inngest",
+            sdk="py:v1",
+            framework="fastapi",
+            app_version=version,
+            checksum=f"{method} {version}",
+            synced_at_ms=7,
+            functions=b'{"shop-ship":"http://localhost:3000/api/inngest?fnId=shop-ship"}',
+        )
+
+    store.commit(
+        [transport("shop", "serve"), transport("shop", "connect"), transport("a", "serve")]
+    )
+    store.commit([transport("shop", "serve", "v2"), DeleteTransport(app_name="x", method="serve")])
+    assert store.load_transports() == [
+        transport("a", "serve"),
+        transport("shop", "connect"),
+        transport("shop", "serve", "v2"),
+    ]
+    store.commit([DeleteTransport(app_name="shop", method="serve")])
+    assert store.load_transports() == [transport("a", "serve"), transport("shop", "connect")]
+
+
+def test_routes_are_replaced_and_read_in_order(store: Store) -> None:
+    def route(slug: str, percent: int | None, *, pin: bool = False) -> PutRoute:
+        return PutRoute(app_name="shop", slug=slug, connect_percent=percent, pin=pin)
+
+    store.commit([route("shop-ship", 0), route("", None, pin=True), route("shop-bill", 100)])
+    store.commit([route("shop-ship", 50), DeleteRoute(app_name="shop", slug="x")])
+    assert store.load_routes() == [
+        route("", None, pin=True),
+        route("shop-bill", 100),
+        route("shop-ship", 50),
+    ]
+    store.commit([DeleteRoute(app_name="shop", slug="")])
+    assert store.load_routes() == [route("shop-bill", 100), route("shop-ship", 50)]

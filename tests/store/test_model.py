@@ -13,7 +13,10 @@ from hypothesis import strategies as st
 from stepwell.engine.rows import (
     DeleteErrand,
     DeleteLive,
+    DeleteRequestSecrets,
+    DeleteRoute,
     DeleteSchedule,
+    DeleteTransport,
     DeleteWatch,
     HistoryKind,
     PutApp,
@@ -24,13 +27,18 @@ from stepwell.engine.rows import (
     PutHistory,
     PutLive,
     PutQuarantine,
+    PutRequestSecrets,
+    PutRoute,
     PutRun,
     PutSchedule,
     PutStep,
+    PutTransport,
     PutWatch,
+    PutWorker,
     RunStatus,
     SetEventRuns,
     StepKind,
+    TrimWorkers,
     UpdateRun,
     WatchKind,
 )
@@ -56,6 +64,8 @@ WATCH_KEYS = [
     for subject in ("a", "b")
     for path, value in (("", b""), ('["x"]', b"1"), ('["x"]', b"2"))
 ]
+INSTANCES = ["box-1", "box-2"]
+APPS = ["one", "two", "three"]
 WATCH_IDS = [bytes([n]) * 16 for n in range(3)]
 
 run_ids = st.sampled_from(RUN_IDS)
@@ -97,6 +107,31 @@ writes = st.one_of(
     ),
     st.builds(DeleteSchedule, function_no=function_nos, cron=st.sampled_from(["x", "y"])),
     st.builds(
+        PutTransport,
+        app_name=st.sampled_from(["x", "y"]),
+        method=st.sampled_from(["connect", "serve"]),
+        url=texts,
+        sdk=texts,
+        framework=texts,
+        app_version=texts,
+        checksum=texts,
+        synced_at_ms=times,
+        functions=payloads,
+    ),
+    st.builds(
+        DeleteTransport,
+        app_name=st.sampled_from(["x", "y"]),
+        method=st.sampled_from(["connect", "serve"]),
+    ),
+    st.builds(
+        PutRoute,
+        app_name=st.sampled_from(["x", "y"]),
+        slug=st.sampled_from(["", "x"]),
+        connect_percent=maybe(st.integers(0, 100)),
+        pin=st.booleans(),
+    ),
+    st.builds(DeleteRoute, app_name=st.sampled_from(["x", "y"]), slug=st.sampled_from(["", "x"])),
+    st.builds(
         PutEvent,
         event_id=event_ids,
         name=st.sampled_from(NAMES),
@@ -128,7 +163,7 @@ writes = st.one_of(
     st.builds(
         PutLive,
         run_id=run_ids,
-        function_no=function_nos,
+        function_no=st.sampled_from([-2, -1, 1, 2, 3]),
         queued_score=maybe(st.integers(-2, 3)),
         wake_at_ms=maybe(st.integers(0, 3)),
         state=payloads,
@@ -157,6 +192,8 @@ writes = st.one_of(
         attempt=st.integers(0, 3),
         payload=maybe(payloads),
     ),
+    st.builds(PutRequestSecrets, run_id=run_ids, seq=st.integers(0, 4), secrets=payloads),
+    st.builds(DeleteRequestSecrets, run_id=run_ids, seq=st.integers(0, 4)),
     st.builds(
         PutDedup,
         function_no=function_nos,
@@ -186,6 +223,20 @@ writes = st.one_of(
         config=payloads,
         created_at_ms=times,
         archived_at_ms=maybe(times),
+    ),
+    st.builds(
+        PutWorker,
+        connection_id=run_ids,
+        instance_id=st.sampled_from(INSTANCES),
+        ended_at_ms=maybe(st.integers(0, 3)),
+        app_names=st.lists(st.sampled_from(APPS), unique=True).map(tuple),
+        body=payloads,
+    ),
+    st.builds(
+        TrimWorkers,
+        ended_before_ms=st.integers(0, 4),
+        keep=st.integers(0, 4),
+        limit=st.integers(0, 3),
     ),
     st.builds(
         PutQuarantine,
@@ -285,6 +336,7 @@ def everything(store: Store) -> object:
             for limit in (0, 1)
         ],
         store.scan_errands(after=WATCH_IDS[0], limit=1),
+        [store.reader().history_row(run_id, seq) for run_id in RUN_IDS for seq in range(5)],
         [store.next_wake_ms(after_ms=ms) for ms in range(-1, 4)],
     )
 
@@ -300,4 +352,18 @@ def with_steps_sorted(contents: dict[str, Any]) -> dict[str, Any]:
 
 
 def lists(reader: Reader, run_list: dict[str, Any], event_list: dict[str, Any]) -> object:
-    return reader.runs(**run_list), reader.events(**event_list), reader.count_live()
+    workers = [
+        reader.ended_workers(before=before, app_name=app, instance_id=instance, limit=limit)
+        for before in (None, RUN_IDS[3])
+        for app in (None, *APPS)
+        for instance in (None, *INSTANCES)
+        for limit in (2, 9)
+    ]
+    return (
+        reader.runs(**run_list),
+        reader.events(**event_list),
+        reader.count_live(),
+        workers,
+        [reader.worker(run_id) for run_id in RUN_IDS],
+        reader.open_workers(limit=2),
+    )

@@ -234,6 +234,8 @@ def test_what_is_not_there_is_not_found(store: Store, reader: Reader, story: Sto
     assert reader.run(run_id) is None
     assert reader.steps(run_id) == []
     assert reader.history(run_id) == []
+    assert reader.history_row(run_id, 0) is None
+    assert reader.request_secrets(run_id, 0) is None
     assert reader.live_state(run_id) is None
     assert reader.quarantined(limit=9) == []
     assert reader.runs(limit=9) == []

@@ -24,10 +24,13 @@ STATEMENTS = [(file, name) for file in FILES for name in load_statements(file)]
 
 # What reads a whole table or index, and why that is little or cannot be avoided.
 SCANS = {
+    ("read.sql", "open_workers"): "its index has what is open, and the limit ends it",
     ("load.sql", "apps"): "the catalog is small",
     ("load.sql", "functions"): "the catalog is small",
     ("load.sql", "count_stranded"): "its index is empty",
     ("load.sql", "schedules"): "there are as few as functions",
+    ("load.sql", "transports"): "there are two to an app at most",
+    ("load.sql", "routes"): "there are as few as functions",
     (
         "read.sql",
         "count_live",
@@ -105,6 +108,10 @@ def test_statement_finds_its_rows_by_a_key(
         ("load.sql", "next_wake", "live_due"),
         ("load.sql", "count_stranded", "live_stranded"),
         ("commit.sql", "delete_expired_dedups", "dedup_by_expiry"),
+        ("commit.sql", "worker_cut", "worker_ended"),
+        ("commit.sql", "trim_workers", "worker_ended"),
+        ("read.sql", "ended_workers_of_instance", "worker_by_instance"),
+        ("read.sql", "open_workers", "worker_open"),
     ],
 )
 def test_statement_uses_its_index(
@@ -118,5 +125,5 @@ def test_each_index_is_used_by_some_statement(connection: apsw.Connection) -> No
     indexes = connection.execute(
         "SELECT name FROM sqlite_schema WHERE type = 'index' AND sql IS NOT NULL"
     ).fetchall()
-    assert len(indexes) == 6
+    assert len(indexes) == 9
     assert [name for (name,) in indexes if str(name) not in plans] == []

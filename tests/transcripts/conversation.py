@@ -36,7 +36,10 @@ from stepwell.engine.leases import make_lease_id
 from stepwell.engine.rows import (
     DeleteErrand,
     DeleteLive,
+    DeleteRequestSecrets,
+    DeleteRoute,
     DeleteSchedule,
+    DeleteTransport,
     DeleteWatch,
     HistoryKind,
     PutApp,
@@ -47,12 +50,17 @@ from stepwell.engine.rows import (
     PutHistory,
     PutLive,
     PutQuarantine,
+    PutRequestSecrets,
+    PutRoute,
     PutRun,
     PutSchedule,
     PutStep,
+    PutTransport,
     PutWatch,
+    PutWorker,
     SetEventRuns,
     StepKind,
+    TrimWorkers,
     UpdateRun,
 )
 from stepwell.engine.state import Phase, RunState
@@ -257,6 +265,16 @@ class Conversation:
                 return f"watch for {row.subject} {row.path} {row.value.decode()}{end}"
             case PutQuarantine() | PutErrand() | DeleteErrand() | SetEventRuns():
                 raise AssertionError("no story has one")
+            case PutRequestSecrets() | DeleteRequestSecrets():
+                raise AssertionError("no story has a request")
+            case PutTransport():
+                return f"app {row.app_name} by {row.method}"
+            case DeleteTransport():
+                return f"app {row.app_name} not by {row.method}"
+            case PutRoute() | DeleteRoute():
+                raise AssertionError("no story has a route")
+            case PutWorker() | TrimWorkers():
+                raise AssertionError("the engine makes none")
             case _:
                 assert_never(row)
 

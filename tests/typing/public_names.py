@@ -92,3 +92,29 @@ async def program() -> None:
     assert_type(connection.get_connection_id(), str)
     assert_type(await connection.start(), None)
     assert_type(await connection.close(wait=True), None)
+
+
+@client.create_function(
+    fn_id="checkpointed",
+    trigger=stepwell.TriggerEvent(event="e"),
+    checkpointing=stepwell.Checkpointing(buffered_steps=5, max_interval=timedelta(seconds=1)),
+)
+async def checkpointed(ctx: stepwell.Context) -> int:
+    assert_type(await ctx.step.run("a", load, 1, durable=True), Order)
+    assert_type(await ctx.step.run("b", load_sync, 1, durable=True), Order)
+    assert_type(await ctx.step.run("c", load, 1, output_type=int, durable=True), int)
+    assert_type(await ctx.step.ai.wrap("d", load, 1, durable=True), Order)
+    return 1
+
+
+@client.function("checkpointed-sync", event="e", checkpointing="performant")
+def checkpointed_sync(ctx: stepwell.ContextSync) -> int:
+    assert_type(ctx.step.run("a", load_sync, 1, durable=True), Order)
+    assert_type(ctx.step.run("b", load_sync, 1, output_type=int, durable=True), int)
+    assert_type(ctx.step.ai.wrap("c", load_sync, 1, durable=True), Order)
+    return 1
+
+
+assert_type(checkpointed.checkpointing, stepwell.Checkpointing | None)
+stepwell.Client(app_id="shop", is_production=False, checkpointing=True)
+stepwell.Client(app_id="shop", is_production=False, checkpointing="blended")

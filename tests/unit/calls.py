@@ -19,6 +19,7 @@ from stepwell.wire.ids import hash_step_id
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
+    from stepwell.checkpointer import Checkpointer
     from stepwell.outcome import Outcome
 
 EVENT = Event(name="order/paid", data={"total": 12})
@@ -71,6 +72,7 @@ def execution(
     plan_only: bool = False,
     stack: Sequence[str] = (),
     deferred: Sequence[str] = (),
+    checkpointer: Checkpointer | None = None,
 ) -> Execution:
     """An execution; `target`, `stack` and `deferred` are ids of steps, not their hashes."""
     raw = {key: msgspec.Raw(msgspec.json.encode(memo)) for key, memo in (steps or {}).items()}
@@ -82,6 +84,7 @@ def execution(
         plan_only=plan_only,
         stack=[hash_step_id(step_id) for step_id in stack],
         deferred=[hash_step_id(step_id) for step_id in deferred],
+        checkpointer=checkpointer,
     )
 
 

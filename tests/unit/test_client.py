@@ -197,3 +197,16 @@ def test_logger_is_the_program_s_or_ours() -> None:
 
 def test_inngest_is_the_client() -> None:
     assert stepwell.Inngest is stepwell.Client is Client
+
+
+def test_client_knows_the_functions_that_were_declared_with_it() -> None:
+    client = stepwell.Client(app_id="shop", is_production=False)
+    assert not client.functions
+
+    @client.function("ship", event="order/paid")
+    async def ship(_ctx: stepwell.Context) -> None: ...
+
+    @client.create_function(fn_id="bill", trigger=stepwell.TriggerEvent(event="order/paid"))
+    def bill(_ctx: stepwell.ContextSync) -> None: ...
+
+    assert list(client.functions) == [ship, bill]

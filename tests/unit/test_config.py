@@ -11,6 +11,8 @@ from stepwell.config import (
     DEV_SERVER_URL,
     default_instance_id,
     gateway_url_override,
+    health_host_setting,
+    health_port_setting,
     max_worker_concurrency,
     resolve,
     setting,
@@ -181,3 +183,16 @@ def test_base_url_that_cannot_be_one_is_refused(url: str) -> None:
         resolve(api_base_url=url, environ={})
 
     assert caught.value.code == "url_invalid"
+
+
+def test_health_port_and_host_come_from_the_environment() -> None:
+    assert health_port_setting({}) is None
+    assert health_host_setting({}) == "127.0.0.1"
+    assert health_port_setting({"INNGEST_CONNECT_HEALTH_PORT": "8080"}) == 8080
+    assert health_host_setting({"STEPWELL_CONNECT_HEALTH_HOST": "0.0.0.0"}) == "0.0.0.0"
+
+
+@pytest.mark.parametrize("text", ["http", "-1", "65536", "8080.0", "²"])
+def test_health_port_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match="CONNECT_HEALTH_PORT"):
+        health_port_setting({"STEPWELL_CONNECT_HEALTH_PORT": text})

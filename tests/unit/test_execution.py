@@ -18,9 +18,9 @@ from stepwell.execution import (
     MISSING,
     RESULT_BYTES_MAX,
     STEP_OUTPUT_BYTES_MAX,
-    Interrupt,
     run_async,
 )
+from stepwell.interrupt import Interrupt
 from stepwell.wire.ids import hash_step_id
 from stepwell.wire.ops import OPS_PER_RESPONSE_MAX
 from tests.unit.calls import (

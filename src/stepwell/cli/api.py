@@ -65,13 +65,26 @@ class Api:
             NotFound: 404.
             WireError: Any other refusal, or an answer that is not this API's.
         """
-        base = self._settings.api_base_url or ""
         pairs = list(query)
-        target = path + ("?" + urlencode(pairs) if pairs else "")
+        return self._ask("GET", path + ("?" + urlencode(pairs) if pairs else ""))
+
+    def put(self, path: str, content: dict[str, Any]) -> dict[str, Any]:
+        """Put something in force; the whole answer. Raises like `get`."""
+        return self._ask("PUT", path, msgspec.json.encode(content))
+
+    def delete(self, path: str) -> dict[str, Any]:
+        """Take something away; the whole answer. Raises like `get`."""
+        return self._ask("DELETE", path)
+
+    def _ask(self, method: str, target: str, content: bytes | None = None) -> dict[str, Any]:
+        """What the signing key allows."""
+        base = self._settings.api_base_url or ""
         status, body = 0, b""
         for key in (*self._settings.signing_keys, None)[: len(self._settings.signing_keys) or 1]:
             headers = {} if key is None else {"Authorization": f"Bearer {bearer_token(key)}"}
-            status, body = self._request(base, "GET", target, None, headers)
+            if content is not None:
+                headers["Content-Type"] = "application/json"
+            status, body = self._request(base, method, target, content, headers)
             if status != 401:
                 break
         if status == 401:

@@ -45,7 +45,7 @@ list_group = LazyGroup(
 
 show_group = LazyGroup(
     "show",
-    {"run": "show_run", "event": "show_event", "app": "show_app"},
+    {"run": "show_run", "event": "show_event", "app": "show_app", "worker": "show_worker"},
     help="Show one thing in full.",
 )
 
@@ -55,9 +55,11 @@ root = LazyGroup(
         "dev": "dev",
         "start": "start",
         "demo": "demo",
+        "worker": "worker",
         "send": "send",
         "list": list_group,
         "show": show_group,
+        "route": "route",
         "version": "version",
     },
     help="""Durable functions made of steps: they survive crashes, deploys and long sleeps.

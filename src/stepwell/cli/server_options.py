@@ -54,4 +54,4 @@ def _default_text(field: str, option: Option, mode: Mode) -> str:
         value = option.start_default
     if value in (None, (), False):
         return ""
-    return f"{value / 1000:g}" if field.endswith("_ms") else str(value)
+    return f"{value / 1000:.12g}" if field.endswith("_ms") else str(value)

@@ -14,6 +14,7 @@ import uvloop
 from stepwell.errors import ConfigError
 from stepwell.server.app import Server
 from stepwell.server.logging import setup_logging
+from stepwell.server.open_files import make_room
 from stepwell.version import __version__
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ def serve(settings: Settings) -> None:
     setup_logging(as_json, settings.log_level)
     for source in settings.ignored:
         _log.debug("this setting changes nothing here", extra={"setting": source})
+    settings = make_room(settings)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_serve(settings, as_json=as_json))
 

@@ -11,11 +11,19 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from stepwell.connect.connection import WorkerConnection, connect
+    from stepwell.connect.health import Health
+    from stepwell.connect.reconnect import ReconnectPolicy
     from stepwell.connect.state import ConnectionState
 
-__all__ = ["ConnectionState", "WorkerConnection", "connect"]
+__all__ = ["ConnectionState", "Health", "ReconnectPolicy", "WorkerConnection", "connect"]
 
-_HOMES = {"ConnectionState": "state", "WorkerConnection": "connection", "connect": "connection"}
+_HOMES = {
+    "ConnectionState": "state",
+    "Health": "health",
+    "ReconnectPolicy": "reconnect",
+    "WorkerConnection": "connection",
+    "connect": "connection",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -49,6 +49,13 @@ class LoopWatch:
         self._missed = 0
         self._asked = False
 
+    @property
+    def blocked_ms(self) -> int:
+        """For how long the loop has been blocked; 0 if it answers, or not long enough is known."""
+        if not self._asked or self._missed < CHECKS:
+            return 0
+        return self._missed * self._blocked_after_ms // CHECKS
+
     async def run(self) -> None:
         """Check until cancelled."""
         while True:

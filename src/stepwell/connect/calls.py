@@ -8,10 +8,10 @@ again is answered again and not run again.
                 |
                 '-> lost: the server gave the call to somebody else; its result is of no use
 
-Bounds: `CALLS_MAX` running calls; more are not taken, and the server gives them to others.
-Replies that wait, and the recent ones, have a limit in bytes each. When it is passed, the oldest
-go: a recent one silently, a waiting one with a warning, since the server runs that call again when
-its lease ends.
+Bounds: `CALLS_MAX` running calls, and `WAITING_BYTES_MAX` of replies that wait. At either limit no
+call is taken, and the server gives it to others; nothing that was done is dropped. So replies pass
+their limit by what was running when it was reached, and by no more. Recent replies have a limit in
+bytes too, and the oldest of those go.
 Source: docs/reference/wire/connect.md, "leases", "replies".
 """
 
@@ -40,6 +40,11 @@ if TYPE_CHECKING:
 
 CALLS_MAX = 10_000
 WAITING_BYTES_MAX = 64 * 2**20
+
+ROOM_PART = 0.75
+"""Calls are taken again when the replies that wait are down to this part of their limit; without a
+gap between the two, every acknowledgement would let one call in and change the worker's state."""
+
 RECENT_MAX = 1_000
 RECENT_BYTES_MAX = 16 * 2**20
 
@@ -64,6 +69,13 @@ class Arrival(Enum):
     RUNNING = "running"  # acknowledge it; it runs already
     DONE = "done"  # acknowledge it and send `reply_of`
     REFUSED = "refused"  # no acknowledgement: the server gives it to another worker
+
+
+class Saturation(Enum):
+    """Why no call is taken."""
+
+    REPLIES = "replies"  # too many bytes of replies wait for the server
+    CALLS = "calls"  # too many calls run
 
 
 class _Running:
@@ -105,6 +117,7 @@ class Calls:
         self._on_its_way: OrderedDict[str, int] = OrderedDict()  # when the last copy left
         self._resend_ms = RESEND_MS
         self._waiting_bytes = 0
+        self._replies_full = False
         self._recent: OrderedDict[str, bytes] = OrderedDict()
         self._recent_bytes = 0
 
@@ -119,6 +132,20 @@ class Calls:
     def waiting_count(self) -> int:
         """Replies that the server has not acknowledged."""
         return len(self._waiting)
+
+    @property
+    def waiting_bytes(self) -> int:
+        """The size of those replies."""
+        return self._waiting_bytes
+
+    @property
+    def saturation(self) -> Saturation | None:
+        """Why no call is taken; None if calls are."""
+        if self._replies_full:
+            return Saturation.REPLIES
+        if len(self._running) >= self._calls_max:
+            return Saturation.CALLS
+        return None
 
     def waiting(self) -> list[Reply]:
         """Those replies, oldest first."""
@@ -147,7 +174,7 @@ class Calls:
             return Arrival.REFUSED if running.lost else Arrival.RUNNING
         if request_id in self._waiting or request_id in self._recent:
             return Arrival.DONE
-        if len(self._running) >= self._calls_max:
+        if self.saturation is not None:
             return Arrival.REFUSED
         self._running[request_id] = _Running(request, now_ms + self._extend_ms)
         return Arrival.RUN
@@ -164,7 +191,7 @@ class Calls:
             return None
         payload = _reply(running.request, outcome)
         self._waiting[request_id] = _Waiting(payload)
-        self._waiting_bytes += len(payload)
+        self._wait_for(len(payload))
         return payload
 
     def reply_left(self, request_id: str, now_ms: int) -> None:
@@ -187,14 +214,14 @@ class Calls:
         if waiting is None:
             return None
         seen = len(waiting.payload)
-        self._waiting_bytes -= seen
+        self._wait_for(-seen)
         self._on_its_way.pop(request_id, None)
         if seen <= SHRUNK_BYTES_MAX:
             del self._waiting[request_id]
             return None
         payload = _too_large_reply(waiting.payload)
         self._waiting[request_id] = _Waiting(payload)
-        self._waiting_bytes += len(payload)
+        self._wait_for(len(payload))
         return Reply(request_id=request_id, payload=payload)
 
     def dropped(self, request_id: str) -> None:
@@ -215,7 +242,7 @@ class Calls:
             took_ms = now_ms - waiting.left_at_ms
             self._resend_ms = min(max(RESEND_MS, 2 * took_ms), RESEND_MS_MAX)
         payload = waiting.payload
-        self._waiting_bytes -= len(payload)
+        self._wait_for(-len(payload))
         self._recent[request_id] = payload
         self._recent_bytes += len(payload)
         while len(self._recent) > RECENT_MAX or self._recent_bytes > RECENT_BYTES_MAX:
@@ -290,15 +317,15 @@ class Calls:
             replies.append(Reply(request_id=request_id, payload=self._waiting[request_id].payload))
         return replies
 
-    def evict(self) -> list[str]:
-        """Drop the oldest waiting replies over the limit, and name them."""
-        dropped = []
-        while self._waiting_bytes > self._waiting_bytes_max:
-            request_id, waiting = self._waiting.popitem(last=False)
-            self._on_its_way.pop(request_id, None)
-            self._waiting_bytes -= len(waiting.payload)
-            dropped.append(request_id)
-        return dropped
+    # --- bounds ---
+
+    def _wait_for(self, size: int) -> None:
+        """So many more bytes of replies wait, or fewer."""
+        self._waiting_bytes += size
+        if self._waiting_bytes >= self._waiting_bytes_max:
+            self._replies_full = True
+        elif self._waiting_bytes <= self._waiting_bytes_max * ROOM_PART:
+            self._replies_full = False
 
 
 def _ack(request: GatewayExecutorRequestData) -> bytes:

@@ -5,32 +5,53 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, assert_never
 
-from stepwell.app import check_client, functions_by_id
 from stepwell.background import LookupThreads
-from stepwell.config import default_instance_id, gateway_url_override
+from stepwell.config import (
+    default_instance_id,
+    gateway_url_override,
+    health_host_setting,
+    health_port_setting,
+)
 from stepwell.config import max_worker_concurrency as resolve_concurrency
-from stepwell.connect.backoff import Backoff
 from stepwell.connect.executor import SYNC_THREADS_DEFAULT, Executor, Target
+from stepwell.connect.health import Health, asgi_health, health_of, wsgi_health
+from stepwell.connect.health_server import serving_health
 from stepwell.connect.hello import App
 from stepwell.connect.http import ConnectHttp
+from stepwell.connect.options import (
+    blocked_limit_ms,
+    check_apps,
+    check_clients,
+    checked_callback,
+    checked_policy,
+    health_place,
+    targets_of,
+)
+from stepwell.connect.plan import Plan, Timing
+from stepwell.connect.reconnect import ReconnectPolicy
 from stepwell.connect.signals import DEFAULT_SIGNALS, on_signals
 from stepwell.connect.state import ConnectionState, StateCell
 from stepwell.connect.stderr_log import shown_on_stderr
-from stepwell.connect.worker import Plan, Timing, Worker
+from stepwell.connect.worker import Worker
 from stepwell.errors import ConfigError, StepwellError
 
 if TYPE_CHECKING:
     import signal
-    from collections.abc import Callable
+    import socket as sockets
+    from collections.abc import Callable, Sequence
 
     from stepwell.client import Client
+    from stepwell.connect.health import AsgiHealth, WsgiHealth
+    from stepwell.connect.health_server import HealthPlace
     from stepwell.function import Function
 
 TIMING = Timing()
-FORM: Final = "connect(apps=[(client, [function])])"
+RECONNECT = ReconnectPolicy()
+BLOCKED_LIMIT: Final = timedelta(minutes=10)
 
 _log = logging.getLogger("stepwell.connect")
 
@@ -42,6 +63,11 @@ def connect(
     rewrite_gateway_endpoint: Callable[[str], str] | None = None,
     shutdown_signals: Sequence[signal.Signals] | None = None,
     max_worker_concurrency: int | None = None,
+    reconnect: ReconnectPolicy | None = None,
+    on_state: Callable[[ConnectionState], object] | None = None,
+    health_port: int | sockets.socket | None = None,
+    health_host: str | None = None,
+    health_blocked_limit: int | timedelta | None = BLOCKED_LIMIT,
 ) -> WorkerConnection:
     """Make a worker for the functions of one or more apps. Nothing happens before `start()`.
 
@@ -55,15 +81,24 @@ def connect(
             faster. Default: SIGINT and SIGTERM; an empty list leaves signals alone.
         max_worker_concurrency: How many calls may be outstanding here; 0 for no limit. Default:
             `STEPWELL_CONNECT_MAX_WORKER_CONCURRENCY`, then no limit.
+        reconnect: The pauses between attempts to connect, and when to stop. Default: for ever.
+        on_state: Called with each new state, in order, on the loop that called `start()`. What it
+            raises is logged.
+        health_port: Where `/ready` and `/live` are answered, 0 for any free port; or a socket that
+            listens. Default: `STEPWELL_CONNECT_HEALTH_PORT`, then nowhere.
+        health_host: The address of that port; `0.0.0.0` for checks from other machines. Default:
+            `STEPWELL_CONNECT_HEALTH_HOST`, then this machine only.
+        health_blocked_limit: When an event loop that blocks makes `/live` fail; milliseconds or a
+            `timedelta`, None for never.
     Raises:
         ConfigError: The apps cannot share a connection, or an option cannot be used.
     """
-    _check_apps(apps)
+    check_apps(apps)
     clients = [client for client, _ in apps]
-    _check_clients(clients)
+    check_clients(clients)
     settings = clients[0].settings
     assert settings.api_base_url is not None, "checked with the clients"
-    targets = {client.app_id: _targets(client, functions) for client, functions in apps}
+    targets = {client.app_id: targets_of(client, functions) for client, functions in apps}
     limit = resolve_concurrency(max_worker_concurrency)
     override = gateway_url_override()
     if rewrite_gateway_endpoint is None and override is not None:
@@ -81,16 +116,24 @@ def connect(
         env=settings.env,
         max_worker_concurrency=limit,
         rewrite_gateway_endpoint=rewrite_gateway_endpoint,
+        reconnect=checked_policy(reconnect, RECONNECT),
         timing=TIMING,
     )
     http = ConnectHttp(base_url=settings.api_base_url, keys=settings.signing_keys, env=settings.env)
-    return WorkerConnection(
+    connection = WorkerConnection(
         plan,
         server=settings.api_base_url,
         targets=targets,
         http=http,
         signals=DEFAULT_SIGNALS if shutdown_signals is None else tuple(shutdown_signals),
+        on_state=checked_callback(on_state),
+        blocked_limit_ms=blocked_limit_ms(health_blocked_limit),
     )
+    if health_port is None:
+        health_port = health_port_setting()
+    if health_port is not None:
+        connection.serve_health(health_port, health_host)
+    return connection
 
 
 class WorkerConnection:
@@ -104,21 +147,30 @@ class WorkerConnection:
         targets: dict[str, dict[str, Target]],
         http: ConnectHttp,
         signals: Sequence[signal.Signals],
+        on_state: Callable[[ConnectionState], object] | None = None,
+        blocked_limit_ms: int | None = None,
     ) -> None:
-        self._state = StateCell(self._log_state)
+        self._state = StateCell(self._entered)
+        self._on_state = on_state
+        self._blocked_limit_ms = blocked_limit_ms
+        self._health_place: HealthPlace | None = None
+        self._health_port: int | None = None
         self._plan = plan
         self._server = server
         self._said_connected = False
         self._signals = signals
-        self._worker = Worker(plan, http=http, state=self._state, backoff=Backoff())
+        self._worker = Worker(plan, http=http, state=self._state)
         self._executor = Executor(
             targets,
             state=http,
             finished=self._worker.finished,
             caller_gone=self._give_up,
+            checkpoint=self._worker.checkpoint,
+            is_leaving=lambda: self._worker.is_closing,
             threads_max=plan.max_worker_concurrency or SYNC_THREADS_DEFAULT,
         )
         self._thread: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None  # that called start()
         self._close_asked = False
         self._error: BaseException | None = None
 
@@ -129,6 +181,63 @@ class WorkerConnection:
     def get_state(self) -> ConnectionState:
         """The property `state`, under the official name."""
         return self._state.value
+
+    @property
+    def instance_id(self) -> str:
+        """The worker's name."""
+        return self._plan.instance_id
+
+    @property
+    def max_worker_concurrency(self) -> int:
+        """How many calls may be outstanding here; 0 for no limit."""
+        return self._plan.max_worker_concurrency
+
+    @property
+    def app_versions(self) -> dict[str, str | None]:
+        """The version of each app, by its name."""
+        return {app.name: app.version for app in self._plan.apps}
+
+    @property
+    def saturated(self) -> bool:
+        """Whether no calls are taken for want of room, although the connection is there.
+
+        So it is from when 64 MiB of results wait for the server to acknowledge them until a
+        quarter of that has left, and while 10,000 calls run. The server gives the calls that it
+        sends meanwhile to other workers.
+        """
+        return self._worker.saturation is not None
+
+    def health(self) -> Health:
+        """How the connection is at this moment. On any thread, and it does not block."""
+        return health_of(
+            self._state.value,
+            self._worker.vitals(),
+            instance_id=self._plan.instance_id,
+            blocked_limit_ms=self._blocked_limit_ms,
+        )
+
+    def asgi_health(self) -> AsgiHealth:
+        """An ASGI app that answers `/ready` and `/live`, to be mounted in a web program."""
+        return asgi_health(self.health)
+
+    def wsgi_health(self) -> WsgiHealth:
+        """The same as a WSGI app."""
+        return wsgi_health(self.health)
+
+    def serve_health(self, port: int | sockets.socket, host: str | None = None) -> None:
+        """Have `/ready` and `/live` answered from `start()` on; as `connect(health_port=)`.
+
+        Raises:
+            ConfigError: The port cannot be one, or the connection was started before.
+        """
+        if self._thread is not None:
+            raise ConfigError("serve_health() comes before start()", code="connection_used")
+        self._health_place = health_place(port, host or health_host_setting())
+
+    @property
+    def health_port(self) -> int | None:
+        """Where health checks are answered; None before `start()` listens there, and after it."""
+        return self._health_port
 
     def get_connection_id(self) -> str:
         """The id of the present connection; it is another one after each reconnect.
@@ -161,14 +270,16 @@ class WorkerConnection:
 
         Raises:
             AuthError: The server accepts no signing key of ours.
-            ConfigError: It refuses the functions; or this connection was started before.
+            ConfigError: It refuses the functions; this connection was started before; or the port
+                for health checks is taken.
+            StepwellError: `reconnect_given_up`, if the reconnection policy has an end.
         """
         if self._thread is not None or self._close_asked:
             raise ConfigError(
                 "a connection can be started once; make a new one", code="connection_used"
             )
         ended = asyncio.Event()
-        loop = asyncio.get_running_loop()
+        loop = self._loop = asyncio.get_running_loop()
         self._thread = threading.Thread(
             target=self._run_protocol, args=(loop, ended), name="stepwell-connect", daemon=True
         )
@@ -228,7 +339,7 @@ class WorkerConnection:
     def _run_protocol(self, loop: asyncio.AbstractEventLoop, ended: asyncio.Event) -> None:
         try:
             with asyncio.Runner(loop_factory=_protocol_loop) as runner:
-                runner.run(self._worker.run(self._executor))
+                runner.run(self._protocol())
         except BaseException as error:  # surfaces in start()
             self._error = _innermost(error)
         self._state.move(ConnectionState.CLOSED, self._error)
@@ -236,6 +347,34 @@ class WorkerConnection:
             loop.call_soon_threadsafe(ended.set)
         except RuntimeError:  # the program's loop has ended, and start() with it
             _log.debug("the loop that called start() has ended")
+
+    async def _protocol(self) -> None:
+        async with AsyncExitStack() as stack:
+            if self._health_place is not None:
+                serving = serving_health(self._health_place, self.health)
+                self._health_port = await stack.enter_async_context(serving)
+                stack.callback(setattr, self, "_health_port", None)
+            await self._worker.run(self._executor)
+
+    def _entered(self, state: ConnectionState) -> None:
+        """The state has changed. On any thread."""
+        self._log_state(state)
+        if self._on_state is None:
+            return
+        if self._loop is None:  # closed before it was started
+            self._tell_state(state)
+            return
+        try:
+            self._loop.call_soon_threadsafe(self._tell_state, state)
+        except RuntimeError:  # the program's loop has ended
+            _log.debug("nobody is left to hear of state %s", state.value)
+
+    def _tell_state(self, state: ConnectionState) -> None:
+        assert self._on_state is not None, "asked before"
+        try:
+            self._on_state(state)
+        except Exception:  # the program's own function
+            _log.exception("on_state failed for %s", state.value)
 
     def _log_state(self, state: ConnectionState) -> None:
         """Say what a change of state means: one line each."""
@@ -295,40 +434,3 @@ def _innermost(error: BaseException) -> BaseException:
     while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]
     return error
-
-
-def _check_apps(apps: Sequence[tuple[Client, Sequence[Function[Any]]]]) -> None:
-    for app in apps if isinstance(apps, Sequence) else [apps]:
-        if not isinstance(app, tuple | list) or len(app) != 2:
-            raise ConfigError(
-                f"an app is a client with its functions, this is a {type(app).__name__}; "
-                f"write {FORM}"
-            )
-
-
-def _check_clients(clients: Sequence[Client]) -> None:
-    if not clients:
-        raise ConfigError("connect() needs at least one app", code="apps_missing")
-    for client in clients:
-        check_client(client, FORM)
-    names = [client.app_id for client in clients]
-    if len(set(names)) != len(names):
-        raise ConfigError(
-            f"each app may come once, these are {', '.join(names)}", code="apps_conflict"
-        )
-    first = clients[0]
-    for client in clients[1:]:
-        for what in ("is_production", "api_base_url", "env", "signing_key"):
-            if getattr(client.settings, what) != getattr(first.settings, what):
-                raise ConfigError(
-                    f"apps {first.app_id!r} and {client.app_id!r} differ in {what}; apps of one "
-                    "connection share the server, the environment and the key",
-                    code="apps_conflict",
-                )
-
-
-def _targets(client: Client, functions: Sequence[Function[Any]]) -> dict[str, Target]:
-    return {
-        slug: Target(client, function)
-        for slug, function in functions_by_id(client, functions, FORM).items()
-    }

@@ -28,7 +28,7 @@ from websockets.frames import Frame, Opcode
 from stepwell.connect.dial import READ_BYTES
 from stepwell.connect.http import ServerUnreachable
 from stepwell.connect.link import Link
-from stepwell.connect.session import CallCame, LeaseAnswered, Phase, ReplyAcked
+from stepwell.connect.session import CallCame, CheckpointAnswered, LeaseAnswered, Phase, ReplyAcked
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,7 +42,7 @@ GUARD_S = 0.1
 REPLIES_TOGETHER = 8
 """More of a turn do not wait for its end: the server works on these while the others are made."""
 
-EVERYDAY = (CallCame, ReplyAcked, LeaseAnswered)
+EVERYDAY = (CallCame, ReplyAcked, CheckpointAnswered, LeaseAnswered)
 
 
 class Caller(Protocol):
@@ -114,6 +114,10 @@ class DirectLink(Link):
     def kick(self) -> None:
         with self._lock, self._reported:
             self._kick()
+
+    def flush(self) -> None:
+        with self._lock, self._reported:
+            self._flush(with_acks=False)
 
     def _kick(self) -> None:
         here = threading.get_ident()

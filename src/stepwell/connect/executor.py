@@ -16,24 +16,44 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import msgspec
 
 from stepwell.calling import context_of, context_sync_of, execution_of
+from stepwell.checkpointer import Answer, Checkpointer, FlushClock
 from stepwell.client import Client
 from stepwell.connect.failures import FailureLog
 from stepwell.connect.threads import ThreadPool
 from stepwell.errors import NonRetriableError, StepwellError
-from stepwell.execution import run_async, run_sync
+from stepwell.execution import let_out, run_async, run_sync
 from stepwell.function import Function
 from stepwell.outcome import UNTOLD, Outcome, error_outcome
+from stepwell.reporting import http_send
 from stepwell.wire.calls import Call, decode_call
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
     from concurrent.futures import Future
 
+    from stepwell.checkpointer import Send
     from stepwell.execution import Execution
     from stepwell.wire.connect import GatewayExecutorRequestData
 
+RUNTIME_MS = 300_000
+"""How long a call with checkpointing lasts, when nobody says."""
+
 SYNC_THREADS_DEFAULT = 64
 """Threads for sync functions when the worker has no limit of its own. They mostly wait for I/O."""
+
+
+class SocketSend(Protocol):
+    """Sends a report of a call that goes on: its number, a JSON array of operations."""
+
+    def __call__(
+        self,
+        request_id: str,
+        run_id: str,
+        number: int,
+        steps: bytes,
+        done: Callable[[Answer], None],
+        /,
+    ) -> bool: ...
 
 
 class StateSource(Protocol):
@@ -65,6 +85,9 @@ class Executor:
         state: Where large state comes from; asked on the protocol's loop.
         finished: Takes a call's outcome, or None if it was cancelled; called on any thread.
         caller_gone: Called when the caller's loop has ended, so that no async call can run.
+        checkpoint: Sends steps of a call that goes on over the socket; False if the server takes
+            none there.
+        is_leaving: Whether the worker is ending.
     """
 
     def __init__(
@@ -74,12 +97,17 @@ class Executor:
         state: StateSource,
         finished: Callable[[str, Outcome | None], None],
         caller_gone: Callable[[], None],
+        checkpoint: SocketSend = lambda _request, _run, _number, _steps, _done: False,
+        is_leaving: Callable[[], bool] = lambda: False,
         threads_max: int = SYNC_THREADS_DEFAULT,
     ) -> None:
         self._targets = targets
         self._state = state
         self._finished = finished
         self._caller_gone = caller_gone
+        self._checkpoint = checkpoint
+        self._is_leaving = is_leaving
+        self._flush_clock = FlushClock(self._on_protocol_thread)
         self._pool = ThreadPool(threads_max)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._tasks: asyncio.TaskGroup | None = None
@@ -231,26 +259,42 @@ class Executor:
         """What the call ended with; None if it was cancelled by us."""
         call: Call | None = None
         execution: Execution | None = None
+        checkpointer: Checkpointer | None = None
         try:
             call = decode_call(request.request_payload)
             if call.ctx.use_api:
                 call = await asyncio.wrap_future(self._on_protocol_loop(self._complete(call)))
-            execution = execution_of(call, _step_id(request))
+            checkpointer = self._checkpointer(request, call, target)
+            execution = execution_of(call, _step_id(request), checkpointer)
             ctx = context_of(call, execution, target.client, target.function)
-            outcome = await run_async(execution, target.function.handler, ctx)
-        except asyncio.CancelledError as error:
-            if request.request_id in self._unwanted:
+            outcome = await self._run(execution, target, ctx, request.request_id)
+            if outcome is None:
                 return None
-            if call is None or execution is None:
-                return error_outcome(error)
-            # The function let one out that nobody asked for: a failure like any other.
-            outcome = execution.raised(error)
+        except asyncio.CancelledError as error:  # no function has begun
+            return None if request.request_id in self._unwanted else error_outcome(error)
         except Exception as error:  # a request that cannot be read, state that cannot be had
             outcome = _unreadable(error)
             self._log.unreadable(request, error, final=outcome.no_retry)
             return outcome
+        finally:
+            if checkpointer is not None:
+                self._flush_clock.forget(checkpointer)
         self._log.ended(request, call, execution)
         return outcome
+
+    async def _run(
+        self, execution: Execution, target: Target, ctx: object, request_id: str
+    ) -> Outcome | None:
+        try:
+            try:
+                return await run_async(execution, target.function.handler, ctx)
+            except asyncio.CancelledError as error:
+                if request_id in self._unwanted:
+                    return None
+                # The function let one out that nobody asked for: a failure like any other.
+                return await let_out(execution, error)
+        except asyncio.CancelledError as error:
+            return None if request_id in self._unwanted else execution.raised(error)
 
     # --- on a thread of the pool ---
 
@@ -265,18 +309,55 @@ class Executor:
 
     def _outcome_sync(self, request: GatewayExecutorRequestData, target: Target) -> Outcome:
         """What the call ended with."""
+        checkpointer: Checkpointer | None = None
         try:
             call = decode_call(request.request_payload)
             if call.ctx.use_api:
                 call = self._on_protocol_loop(self._complete(call)).result()
-            execution = execution_of(call, _step_id(request))
+            checkpointer = self._checkpointer(request, call, target)
+            execution = execution_of(call, _step_id(request), checkpointer)
             ctx = context_sync_of(call, execution, target.client, target.function)
             outcome = run_sync(execution, target.function.handler, ctx)
             self._log.ended(request, call, execution)
         except Exception as error:  # a request that cannot be read, state that cannot be had
             outcome = _unreadable(error)
             self._log.unreadable(request, error, final=outcome.no_retry)
+        finally:
+            if checkpointer is not None:
+                self._flush_clock.forget(checkpointer)
         return outcome
+
+    # --- steps of calls that go on ---
+
+    def _checkpointer(
+        self, request: GatewayExecutorRequestData, call: Call, target: Target
+    ) -> Checkpointer | None:
+        config = target.function.checkpointing
+        if config is None:
+            return None
+        request_id, run_id = request.request_id, call.ctx.run_id
+        over_http: list[Send] = []  # made if the server takes none on the socket
+
+        def send(number: int, steps: bytes, done: Callable[[Answer], None]) -> None:
+            if self._checkpoint(request_id, run_id, number, steps, done):
+                return
+            if not over_http:
+                over_http.append(http_send(target.client.settings, call))
+            over_http[0](number, steps, done)
+
+        checkpointer = Checkpointer(
+            config,
+            send=send,
+            max_runtime_ms=config.max_runtime_ms(RUNTIME_MS),
+            is_leaving=self._is_leaving,
+        )
+        if checkpointer.interval_s:
+            self._flush_clock.watch(checkpointer)
+        return checkpointer
+
+    def _on_protocol_thread(self, callback: Callable[[], None]) -> None:
+        assert self._protocol_loop is not None, "set before calls come"
+        self._protocol_loop.call_soon_threadsafe(callback)
 
     # --- state that was too large to send ---
 

@@ -108,6 +108,12 @@ class Link(ABC):
         To be called after anything was said to the session, with the lock held, on any thread.
         """
 
+    def flush(self) -> None:  # noqa: B027 - a link that sends as soon as it can has nothing to do
+        """Send at once what is ready, rather than with what this turn of the loop still brings.
+
+        After `kick`, with the lock held, on any thread.
+        """
+
     @abstractmethod
     def _abort(self) -> None:
         """End TCP now. On the protocol's thread."""

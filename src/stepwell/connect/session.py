@@ -18,6 +18,7 @@ know, is ignored; one that cannot be decoded ends the socket):
     ACTIVE         EXECUTOR_REQUEST      CallCame: acknowledge it with `ack`, or do not take it
                    REPLY_ACK             ReplyAcked
                    EXTEND_LEASE_ACK      LeaseAnswered
+                   CHECKPOINT_ACK        CheckpointAnswered
                    GATEWAY_HEARTBEAT     the socket lives
                    GATEWAY_CLOSING       Draining; everything else goes on
     OVER           all                   nothing
@@ -36,8 +37,10 @@ from google.protobuf.message import DecodeError
 
 from stepwell.errors import WireError
 from stepwell.wire.connect import (
+    CHECKPOINTS,
     REPLY_IS_ACK,
     ConnectMessage,
+    GatewayCheckpointAckData,
     GatewayConnectionReadyData,
     GatewayExecutorRequestData,
     Kind,
@@ -109,6 +112,14 @@ class ReplyAcked(msgspec.Struct, frozen=True, kw_only=True):
     request_id: str
 
 
+class CheckpointAnswered(msgspec.Struct, frozen=True, kw_only=True):
+    """Steps of a call that goes on are stored, or were refused for a reason (not empty)."""
+
+    request_id: str
+    number: int
+    refusal: str
+
+
 class Draining(msgspec.Struct, frozen=True, kw_only=True):
     """The gateway is leaving: find another one. No calls come here any more."""
 
@@ -119,7 +130,16 @@ class Over(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
 
 
-Fact: TypeAlias = Ready | SyncFailed | CallCame | LeaseAnswered | ReplyAcked | Draining | Over
+Fact: TypeAlias = (
+    Ready
+    | SyncFailed
+    | CallCame
+    | LeaseAnswered
+    | ReplyAcked
+    | CheckpointAnswered
+    | Draining
+    | Over
+)
 
 
 class Close(msgspec.Struct, frozen=True, kw_only=True):
@@ -168,6 +188,7 @@ class Session:
         self._stalled = 0
         self._draining = False
         self._reply_is_ack = False
+        self._takes_checkpoints = False
         self._acks: dict[str, Callable[[], bytes]] = {}  # by call, to be made when they leave
         self._messages: list[bytes] = []
         self._replies: deque[tuple[str, bytes]] = deque()
@@ -179,11 +200,17 @@ class Session:
             Kind.WORKER_REQUEST_EXTEND_LEASE_ACK: self._on_lease,
             Kind.GATEWAY_HEARTBEAT: self._on_heartbeat,
             Kind.GATEWAY_CLOSING: self._on_closing,
+            Kind.GATEWAY_CHECKPOINT_ACK: self._on_checkpoint_ack,
         }
 
     @property
     def phase(self) -> Phase:
         return self._phase
+
+    @property
+    def takes_checkpoints(self) -> bool:
+        """Whether this server takes steps of calls that go on, here. Known when it is ready."""
+        return self._takes_checkpoints
 
     @property
     def replies_waiting(self) -> int:
@@ -300,6 +327,14 @@ class Session:
         if self._phase is Phase.ACTIVE:
             self._replies.append((request_id, _envelope(Kind.WORKER_REPLY, payload)))
 
+    def checkpoint(self, request_id: str, payload: bytes) -> None:
+        """Report steps of a call that goes on: a serialised `WorkerCheckpointData`.
+
+        It has its turn among the replies, and like them says that the call was taken.
+        """
+        if self._phase is Phase.ACTIVE:
+            self._replies.append((request_id, _envelope(Kind.WORKER_CHECKPOINT, payload)))
+
     def pause(self) -> None:
         """Say that this worker takes no more calls. It cannot be taken back."""
         self._send_if_active(Kind.WORKER_PAUSE, b"")
@@ -343,6 +378,7 @@ class Session:
             # wrong when a heartbeat comes in between.
             self._heartbeat_at_ms = now_ms + self._heartbeat_ms
             self._reply_is_ack = REPLY_IS_ACK in ready.extensions
+            self._takes_checkpoints = CHECKPOINTS in ready.extensions
             extend_ms = _interval_ms(ready.extend_lease_interval, EXTEND_LEASE_MS_DEFAULT)
             self._facts.append(Ready(extend_lease_ms=extend_ms))
         elif kind == Kind.SYNC_FAILED:
@@ -360,6 +396,12 @@ class Session:
     def _on_reply_ack(self, payload: bytes, _now_ms: int) -> None:
         ack = WorkerReplyAckData.FromString(payload)
         self._facts.append(ReplyAcked(request_id=ack.request_id))
+
+    def _on_checkpoint_ack(self, payload: bytes, _now_ms: int) -> None:
+        ack = GatewayCheckpointAckData.FromString(payload)
+        self._facts.append(
+            CheckpointAnswered(request_id=ack.request_id, number=ack.seq, refusal=ack.refusal)
+        )
 
     def _on_lease(self, payload: bytes, _now_ms: int) -> None:
         ack = WorkerRequestExtendLeaseAckData.FromString(payload)

@@ -16,68 +16,46 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, assert_never
-from urllib.parse import urlsplit
 
-import msgspec
-
+from stepwell.checkpointer import Answer
 from stepwell.connect import session as facts
+from stepwell.connect.attempts import Attempts
 from stepwell.connect.blocked import LoopWatch
-from stepwell.connect.calls import Arrival, Calls, Reply
+from stepwell.connect.calls import Arrival, Calls, Reply, Saturation
+from stepwell.connect.checkpoints import Checkpoints
 from stepwell.connect.dial import PlainSocket, dial
 from stepwell.connect.direct_link import DirectLink
-from stepwell.connect.hello import App, build_hello
+from stepwell.connect.health import Vitals
 from stepwell.connect.http import ConnectHttp, ReplyTooLarge, ServerUnreachable
 from stepwell.connect.link import TOO_BIG
 from stepwell.connect.loop_link import LoopLink
+from stepwell.connect.opening import (
+    TOO_MANY_APPS,
+    endpoint_of,
+    hello_of,
+    sync_error,
+    too_many_apps,
+)
 from stepwell.connect.session import Fact, Session
 from stepwell.connect.state import ConnectionState, StateCell
-from stepwell.errors import AuthError, ConfigError, StepwellError
+from stepwell.errors import AuthError, ConfigError
 
 if TYPE_CHECKING:
-    from stepwell.connect.backoff import Backoff
+    from collections.abc import Callable, Sequence
+
+    from stepwell.connect.checkpoints import Done
     from stepwell.connect.dial import Opened
     from stepwell.connect.executor import Executor
     from stepwell.connect.link import Link
+    from stepwell.connect.plan import Plan
     from stepwell.outcome import Outcome
     from stepwell.wire.connect import GatewayExecutorRequestData, StartResponse
 
 GATEWAY_CLOSING = "connect_gateway_closing"
-INTERNAL_ERROR = "connect_internal_error"
-TOO_MANY_APPS = "connect_too_many_apps_per_connection"
 
 _log = logging.getLogger("stepwell.connect")
-
-
-class Timing(msgspec.Struct, frozen=True, kw_only=True):
-    """How long a worker waits for what; the defaults are for production.
-
-    Attributes:
-        flush_after_ms: Without a socket for so long, replies leave over HTTP.
-        flush_again_ms: How long after a failed flush the next one may come.
-        ack_wait_ms: At the end, how long replies may wait for their acknowledgement on the socket.
-        hurry_ms: How long the rest may take when the worker was told twice to stop.
-        blocked_after_ms: After how long a blocked event loop of the program is worth a warning.
-    """
-
-    flush_after_ms: int = 3_000
-    flush_again_ms: int = 5_000
-    ack_wait_ms: int = 5_000
-    hurry_ms: int = 2_000
-    blocked_after_ms: int = 5_000
-
-
-class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """What a worker is to connect, and where."""
-
-    apps: tuple[App, ...]
-    instance_id: str
-    env: str | None
-    max_worker_concurrency: int
-    rewrite_gateway_endpoint: Callable[[str], str] | None
-    timing: Timing
 
 
 class Worker:
@@ -89,19 +67,21 @@ class Worker:
         *,
         http: ConnectHttp,
         state: StateCell,
-        backoff: Backoff,
     ) -> None:
         self._plan = plan
         self._http = http
         self._state = state
-        self._backoff = backoff
+        self._attempts = Attempts(plan.reconnect)
         self._calls = Calls()
+        self._checkpoints = Checkpoints()
+        self._watch: LoopWatch | None = None
         self._executor: Executor | None = None
         self._current: Link | None = None
         self._connection_id: str | None = None
         self._was_active = False
-        self._troubles: set[str] = set()  # failures to connect that were logged
-        self._fatal: StepwellError | None = None
+        self._said_full = False
+        self._fatal: Exception | None = None
+        self._ended = False  # nothing is sent any more
         self._timer: asyncio.Handle | None = None
         self._timer_s = 0.0  # when it fires; uvloop's handle of what is due at once cannot say
         self._lock = threading.RLock()  # a signal may come while it is held
@@ -124,6 +104,22 @@ class Worker:
         return self._calls.running_count
 
     @property
+    def saturation(self) -> Saturation | None:
+        """Why no call is taken although the connection is there; None if calls are."""
+        return self._calls.saturation
+
+    def vitals(self) -> Vitals:
+        """How the worker is, for its health."""
+        calls, watch = self._calls, self._watch
+        return Vitals(
+            running_count=calls.running_count,
+            waiting_count=calls.waiting_count,
+            waiting_bytes=calls.waiting_bytes,
+            saturation=calls.saturation,
+            blocked_ms=0 if watch is None else watch.blocked_ms,
+        )
+
+    @property
     def is_replacing(self) -> bool:
         """Whether the present socket is left because its gateway is leaving."""
         return self._current is not None and self._current.is_draining
@@ -136,9 +132,41 @@ class Worker:
         if loop is not None:
             _tell(loop, self._changed.set)
 
+    @property
+    def is_closing(self) -> bool:
+        """Whether the worker takes no more calls and ends with those that it has."""
+        return self._close_requests > 0
+
+    def checkpoint(
+        self, request_id: str, run_id: str, number: int, steps: bytes, done: Done
+    ) -> bool:
+        """Report steps of a call that goes on; `done` is called once, if the call lasts so long.
+
+        Returns:
+            False if the server takes none on the socket.
+        """
+        with self._lock:
+            link = self._current
+            if link is not None and not link.session.takes_checkpoints:
+                return False
+            if self._ended:
+                done(Answer.FAILED)
+                return True
+            report = self._checkpoints.add(request_id, run_id, number, steps, done)
+            if link is not None:
+                link.session.checkpoint(request_id, report.payload)
+                link.kick()
+                if self._calls.running_count <= 1:
+                    link.flush()  # nobody else has anything to send with it
+            elif self._closing:
+                assert self._loop is not None, "set by run()"
+                _tell(self._loop, self._changed.set)
+        return True
+
     def finished(self, request_id: str, outcome: Outcome | None) -> None:
         """A call has ended; without an outcome if it was cancelled."""
         with self._lock:
+            self._checkpoints.dropped(request_id)
             calls, link = self._calls, self._current
             if outcome is None:
                 calls.dropped(request_id)
@@ -147,13 +175,7 @@ class Worker:
                 if payload is not None and link is not None:
                     link.session.reply(request_id, payload)
                     link.kick()
-                for dropped in calls.evict():
-                    self._say(
-                        logging.WARNING,
-                        "too many replies wait for the server; the one to call %s is dropped, and "
-                        "the server runs that call again",
-                        dropped,
-                    )
+                self._look_for_room()
             self._progressed()
 
     # --- the life ---
@@ -164,6 +186,8 @@ class Worker:
         Raises:
             AuthError: No key was accepted.
             ConfigError: The server refused the apps, or the gateway's address is unusable.
+            StepwellError: `reconnect_given_up`.
+            Exception: What the hook of the reconnection policy raised.
         """
         self._executor = executor
         executor.begin()
@@ -175,14 +199,18 @@ class Worker:
                 self._tasks = tasks
                 keeper = tasks.create_task(self._keep_connected(), name="stepwell-keeper")
                 flusher = tasks.create_task(self._flush_when_cut_off(), name="stepwell-flusher")
+                releaser = tasks.create_task(self._release_when_cut_off(), name="stepwell-releaser")
                 blocked_after_ms = self._plan.timing.blocked_after_ms
-                watch = LoopWatch(executor, blocked_after_ms=blocked_after_ms)
-                watcher = tasks.create_task(watch.run(), name="stepwell-watcher")
+                self._watch = LoopWatch(executor, blocked_after_ms=blocked_after_ms)
+                watcher = tasks.create_task(self._watch.run(), name="stepwell-watcher")
                 await self._until(lambda: self._closing or self._fatal is not None)
                 if self._fatal is None:
                     await self._shut_down()
+                if self._fatal is not None:  # also if it came during the shutdown
+                    await self._leave_what_waits()
                 keeper.cancel()
                 flusher.cancel()
+                releaser.cancel()
                 watcher.cancel()
                 with self._lock:
                     if self._current is not None:
@@ -190,6 +218,9 @@ class Worker:
         finally:
             if self._timer is not None:
                 self._timer.cancel()
+            with self._lock:  # sync functions may still run
+                self._ended = True
+                self._checkpoints.give_up()
         if self._fatal is not None:
             raise self._fatal
 
@@ -209,7 +240,11 @@ class Worker:
                 self._current.session.pause()
                 self._current.kick()
         calls, timing = self._calls, self._plan.timing
-        await self._until(lambda: calls.running_count == 0 or self._hurrying)
+        await self._until(
+            lambda: calls.running_count == 0 or self._hurrying or self._fatal is not None
+        )
+        if self._fatal is not None:
+            return
         if calls.running_count:
             _log.warning("stopping with %d calls unfinished", calls.running_count)
             assert self._executor is not None, "set by run()"
@@ -224,6 +259,13 @@ class Worker:
         for reply in self._waiting():
             _log.warning("the reply to call %s could not be delivered", reply.request_id)
 
+    async def _leave_what_waits(self) -> None:
+        """No other attempt to connect is made, so no lease can be kept: leave what is done."""
+        assert self._executor is not None, "set by run()"
+        self._executor.cancel_all()
+        if self._calls.waiting_count:
+            await self._flush(deadline_ms=self._plan.timing.hurry_ms)
+
     # --- connecting ---
 
     async def _keep_connected(self) -> None:
@@ -234,11 +276,11 @@ class Worker:
                 link = await self._connect(leaving_group, at_once=at_once)
                 connected_ms = self._now_ms()
                 await self._left(link)
-                self._backoff.ended(held_ms=self._now_ms() - connected_ms)
+                self._attempts.ended(held_ms=self._now_ms() - connected_ms)
                 self._state.move(ConnectionState.RECONNECTING)
                 leaving_group = link.group
                 at_once = link.is_draining or link.close_reason == GATEWAY_CLOSING
-        except StepwellError as error:
+        except Exception as error:  # also of the program's own: the hook of its policy
             self._fatal = error
             self._changed.set()
 
@@ -250,47 +292,36 @@ class Worker:
 
         Raises:
             AuthError, ConfigError: Trying again cannot help, and never has.
+            Exception: The reconnection policy wants no other attempt.
         """
         exclude = [] if leaving_group is None else [leaving_group]
         while True:
-            delay_ms = self._backoff.next_delay_ms(at_once=at_once)
+            await self._attempts.pause(at_once=at_once)
             at_once = False
-            await asyncio.sleep(delay_ms / 1000)
             try:
                 return await self._attempt(exclude)
             except ServerUnreachable as error:
-                self._report(error)
+                self._attempts.failed(error)
             except (AuthError, ConfigError) as error:
                 # A worker that has been active goes on trying: keys and servers change, and the
                 # old key may be back in a moment. One that has never been is told at once.
                 if not self._was_active:
                     raise
-                self._report(error)
+                self._attempts.failed(error)
 
     async def _attempt(self, exclude: Sequence[str]) -> Link:
         start = await self._http.start(exclude)
         self._connection_id = start.connection_id
-        url = self._endpoint(start)
-        socket = await dial(url)
-        plan = self._plan
-        hello = build_hello(
-            start,
-            apps=plan.apps,
-            instance_id=plan.instance_id,
-            env=plan.env,
-            max_worker_concurrency=plan.max_worker_concurrency,
-        )
-        link = self._link(socket, Session(hello, self._now_ms()), start)
+        socket = await dial(endpoint_of(self._plan, start))
+        session = Session(hello_of(self._plan, start), self._now_ms())
+        link = self._link(socket, session, start)
         assert self._tasks is not None, "set by run()"
         self._tasks.create_task(self._serve(link), name=f"stepwell-link-{link.connection_id}")
         try:
             await link.ready
         except ServerUnreachable as error:
             if link.close_reason == TOO_MANY_APPS:
-                raise ConfigError(
-                    f"the server takes fewer than {len(plan.apps)} apps on one connection",
-                    code=TOO_MANY_APPS,
-                ) from error
+                raise too_many_apps(self._plan) from error
             raise
         finally:
             if self._current is not link:
@@ -311,22 +342,6 @@ class Worker:
             return DirectLink(socket, session, caller=executor, **common)
         return LoopLink(socket, session, **common)
 
-    def _endpoint(self, start: StartResponse) -> str:
-        url = start.gateway_endpoint
-        if (rewrite := self._plan.rewrite_gateway_endpoint) is not None:
-            try:
-                url = rewrite(url)
-            except Exception as error:  # the program's own function
-                raise ConfigError(f"rewrite_gateway_endpoint failed: {error!r}") from error
-        if _is_gateway_address(url):
-            return url
-        text = (
-            f"the gateway's address {url!r} is not one; it must look like ws://host:8289/v0/connect"
-        )
-        if rewrite is None:
-            raise ServerUnreachable(text)  # the server's mistake, which it may mend
-        raise ConfigError(text, code="url_invalid")
-
     def _adopt(self, link: Link, extend_lease_ms: int) -> None:
         """Make this the current socket, and tell it everything that may have been missed.
 
@@ -336,6 +351,11 @@ class Worker:
         session = link.session
         for reply in self._calls.waiting():
             session.reply(reply.request_id, reply.payload)
+        if session.takes_checkpoints:
+            for report in self._checkpoints.waiting():
+                session.checkpoint(report.request_id, report.payload)
+        else:
+            self._checkpoints.give_up()
         for extension in self._calls.connected(extend_lease_ms, self._now_ms()):
             session.extend_lease(extension)
         if self._closing:
@@ -343,7 +363,7 @@ class Worker:
         if old is not None:
             old.close("GATEWAY_DRAINING")
         self._was_active = True
-        self._troubles.clear()
+        self._attempts.succeeded()
         self._arm()
         self._changed.set()
 
@@ -370,6 +390,7 @@ class Worker:
         """The server finds a reply too large: it gets an error instead, or nothing."""
         with self._lock:
             smaller = self._calls.shrink(reply.request_id)
+            self._look_for_room()
         self._say(
             logging.ERROR,
             "the reply to call %s has %d bytes, which is more than the server takes; %s",
@@ -379,12 +400,25 @@ class Worker:
         )
         return smaller
 
-    def _report(self, error: StepwellError) -> None:
-        """Log a failure to connect, once until a connection succeeds."""
-        text = str(error)
-        level = logging.DEBUG if text in self._troubles else logging.WARNING
-        self._troubles.add(text)
-        _log.log(level, "%s; trying again", text)
+    def _look_for_room(self) -> None:
+        """Say so when replies begin to keep the worker from taking calls, and when they cease to.
+
+        With the lock held.
+        """
+        is_full = self._calls.saturation is Saturation.REPLIES
+        if is_full is self._said_full:
+            return
+        self._said_full = is_full
+        if is_full:
+            self._say(
+                logging.WARNING,
+                "%d results with %d bytes wait for the server to acknowledge them; no calls are "
+                "taken until there is room",
+                self._calls.waiting_count,
+                self._calls.waiting_bytes,
+            )
+        else:
+            self._say(logging.INFO, "results have left; calls are taken again")
 
     # --- facts ---
 
@@ -394,7 +428,10 @@ class Worker:
                 self._on_call(link, fact.request)
             case facts.ReplyAcked():
                 self._calls.reply_acked(fact.request_id, self._now_ms())
+                self._look_for_room()
                 self._progressed()
+            case facts.CheckpointAnswered():
+                self._checkpoints.answered(fact.request_id, fact.number, fact.refusal)
             case facts.LeaseAnswered():
                 if self._calls.lease_answered(fact.request_id, fact.lease_id):
                     self._say(
@@ -412,7 +449,7 @@ class Worker:
                     link.ready.set_result(None)
                     self._adopt(link, fact.extend_lease_ms)
             case facts.SyncFailed():
-                link.refuse(_sync_error(fact))
+                link.refuse(sync_error(fact))
             case facts.Draining():
                 link.is_draining = True
                 link.refuse(ServerUnreachable("the gateway is closing"))
@@ -472,6 +509,18 @@ class Worker:
                     lambda: self._current is not None, timeout_ms=timing.flush_again_ms
                 )
 
+    async def _release_when_cut_off(self) -> None:
+        """While the worker ends and has no socket, calls end too, instead of waiting for one."""
+        timing, reports = self._plan.timing, self._checkpoints
+        while True:
+            await self._until(
+                lambda: self._closing and self._current is None and reports.waiting_count > 0
+            )
+            await self._until(lambda: self._current is not None, timeout_ms=timing.flush_after_ms)
+            with self._lock:
+                if self._current is None:
+                    reports.give_up()
+
     async def _flush(self, deadline_ms: int | None = None) -> bool:
         """Post the replies that wait, oldest first, until one fails.
 
@@ -490,6 +539,7 @@ class Worker:
                         await self._http.flush(smaller.payload)
                     with self._lock:
                         self._calls.reply_acked(reply.request_id)
+                        self._look_for_room()
         except (AuthError, ServerUnreachable, TimeoutError) as error:
             _log.debug("replies could not be flushed: %s", error)
             return False
@@ -560,21 +610,6 @@ class Worker:
                     await self._changed.wait()
         except TimeoutError:
             return
-
-
-def _is_gateway_address(url: str) -> bool:
-    try:
-        parts = urlsplit(url)
-        return parts.scheme in ("ws", "wss") and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # brackets, a port or a host that cannot be one
-        return False
-
-
-def _sync_error(failure: facts.SyncFailed) -> StepwellError:
-    text = f"the server refused the functions of this worker: {failure.message or failure.code}"
-    if failure.code == INTERNAL_ERROR:
-        return ServerUnreachable(text)
-    return ConfigError(text, code=failure.code or "registration_refused")
 
 
 def _tell(loop: asyncio.AbstractEventLoop, callback: Callable[..., None], *args: object) -> None:

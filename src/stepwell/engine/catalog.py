@@ -1,6 +1,7 @@
 """Apps and functions: what was registered, and which functions an event starts.
 
-Registration is last-sync-wins for an app; a run is not bound to the version it began with.
+The last registration wins for each transport of an app, and an app may have two (see
+`transports`). A run is not bound to the version it began with, unless a route pins it.
 Source: docs/reference/wire/registration.md.
 """
 
@@ -12,6 +13,7 @@ import msgspec
 
 from stepwell.engine.cron import parse_cron
 from stepwell.engine.rows import PutApp, PutFunction
+from stepwell.engine.transports import METHODS, Transports
 from stepwell.errors import WireError
 from stepwell.expressions import Policy, compile_expression
 from stepwell.wire.function_config import function_invalid
@@ -23,7 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from typing import TypeAlias
 
-    from stepwell.engine.rows import Write
+    from stepwell.engine.rows import PutTransport, Write
+    from stepwell.engine.transports import Method
     from stepwell.expressions import Expression
     from stepwell.wire.functions import Registration
 
@@ -66,7 +69,10 @@ def _check_condition(text: str) -> None:
 
 
 class FunctionEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """A registered function. `no` is its number in rows and never changes."""
+    """A registered function. `no` is its number in rows and never changes.
+
+    `http_url` is where its calls go over HTTP, None if they do not.
+    """
 
     no: int
     function_id: str
@@ -76,6 +82,7 @@ class FunctionEntry(msgspec.Struct, frozen=True, kw_only=True):
     config: FunctionConfig
     created_at_ms: int
     archived_at_ms: int | None = None
+    http_url: str | None = None
 
     @property
     def app_id(self) -> str:
@@ -93,13 +100,21 @@ class Catalog:
 
     def __init__(self) -> None:
         self.apps: dict[str, PutApp] = {}
+        """As they registered last, by either transport."""
+        self.transports = Transports()
         self._by_no: dict[int, FunctionEntry] = {}
         self._by_slug: dict[tuple[str, str], FunctionEntry] = {}
         self._index = _TriggerIndex(())
 
-    def load(self, apps: Iterable[PutApp], functions: Iterable[PutFunction]) -> None:
+    def load(
+        self,
+        apps: Iterable[PutApp],
+        functions: Iterable[PutFunction],
+        transports: Iterable[PutTransport] = (),
+    ) -> None:
         """Fill an empty catalog from its rows."""
         self.apps = {app.name: app for app in apps if app.method != REMOVED}
+        self.transports.load(transports)
         for row in functions:
             self._keep(
                 FunctionEntry(
@@ -113,6 +128,10 @@ class Catalog:
                     archived_at_ms=row.archived_at_ms,
                 )
             )
+        for app in self.apps.values():
+            self.transports.load_older(app, self._of(app.name))
+        for app_name in sorted({entry.app_name for entry in self._by_no.values()}):
+            self._find_urls(app_name)
         self._index = _TriggerIndex(self.functions)
 
     @property
@@ -163,9 +182,10 @@ class Catalog:
         )
 
     def register(self, registration: Registration, now_ms: int) -> list[Write]:
-        """Put a sync in force; returns its rows, none if the app already has this configuration."""
-        app = self.apps.get(registration.app_name)
-        if app is not None and app.checksum == registration.checksum:
+        """Put a sync in force; returns its rows, none if the app already has this configuration
+        on this transport."""
+        before = self.transports.of(registration.app_name, registration.method)
+        if before is not None and before.checksum == registration.checksum:
             return []
         row = PutApp(
             name=registration.app_name,
@@ -179,38 +199,72 @@ class Catalog:
             synced_at_ms=now_ms,
         )
         self.apps[row.name] = row
-        writes: list[Write] = [row]
-        listed = {config.slug for config in registration.functions}
-        writes += [
-            self._keep(msgspec.structs.replace(entry, archived_at_ms=now_ms))
-            for entry in self.functions
-            if entry.app_name == row.name and entry.slug not in listed
-        ]
+        writes: list[Write] = [row, *self.transports.put(registration, now_ms)]
+        writes += self._archive_unlisted(row.name, now_ms)
         for config in registration.functions:
-            before = self._by_slug.get((row.name, config.slug))
-            writes.append(self._keep(self._next(row.name, config, before, now_ms)))
+            known = self._by_slug.get((row.name, config.slug))
+            writes.append(self._keep(self._next(row.name, config, known, now_ms)))
+        self._find_urls(row.name)
         self._index = _TriggerIndex(self.functions)
         return writes
 
-    def remove(self, app_name: str, now_ms: int) -> list[Write]:
+    def remove(self, app_name: str, now_ms: int, method: Method | None = None) -> list[Write]:
         """Take an app out of the list; no event starts its functions any more. Runs go on.
 
+        Args:
+            method: Only this way to it. If there is another, the app stays, with its functions.
         Returns:
-            Its rows, none if there is no such app.
+            Its rows, none if there is no such app, or no such way to it.
         """
-        app = self.apps.pop(app_name, None)
-        if app is None:
+        app = self.apps.get(app_name)
+        if app is None or (method is not None and not self.transports.of(app_name, method)):
             return []
-        writes: list[Write] = [
-            msgspec.structs.replace(app, method=REMOVED, checksum="", synced_at_ms=now_ms)
-        ]
-        writes += [
-            self._keep(msgspec.structs.replace(entry, archived_at_ms=now_ms))
-            for entry in self.functions
-            if entry.app_name == app_name
-        ]
+        writes: list[Write] = []
+        for each in METHODS if method is None else (method,):
+            writes += self.transports.remove(app_name, each)
+        left = next(
+            (other for each in METHODS if (other := self.transports.of(app_name, each))), None
+        )
+        if left is None:
+            del self.apps[app_name]
+            row = msgspec.structs.replace(app, method=REMOVED, checksum="", synced_at_ms=now_ms)
+        else:
+            # Its next sync counts as new: what was last said of a function may have been the
+            # other registration's.
+            writes += self.transports.forget_checksum(left)
+            row = self.apps[app_name] = msgspec.structs.replace(
+                app,
+                url=left.url,
+                sdk=left.sdk,
+                framework=left.framework,
+                app_version=left.app_version,
+                checksum="",
+                method=left.method,
+                synced_at_ms=left.synced_at_ms,
+            )
+        writes += [row, *self._archive_unlisted(app_name, now_ms)]
+        self._find_urls(app_name)
         self._index = _TriggerIndex(self.functions)
         return writes
+
+    def _archive_unlisted(self, app_name: str, now_ms: int) -> list[Write]:
+        """What no registration lists any more is started by nothing."""
+        return [
+            self._keep(msgspec.structs.replace(entry, archived_at_ms=now_ms))
+            for entry in self._of(app_name)
+            if not self.transports.lists(app_name, entry.slug)
+        ]
+
+    def _of(self, app_name: str) -> list[FunctionEntry]:
+        return [entry for entry in self.functions if entry.app_name == app_name]
+
+    def _find_urls(self, app_name: str) -> None:
+        """Note where the functions of an app are called over HTTP. No row tells: it follows."""
+        for entry in self.all_functions:
+            if entry.app_name == app_name:
+                url = self.transports.url(app_name, entry.config)
+                if url != entry.http_url:
+                    self._keep(msgspec.structs.replace(entry, http_url=url))
 
     def _next(
         self, app_name: str, config: FunctionConfig, before: FunctionEntry | None, now_ms: int

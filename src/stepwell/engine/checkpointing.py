@@ -15,8 +15,9 @@ from stepwell.engine.state import Phase
 from stepwell.wire import ops as names
 
 if TYPE_CHECKING:
-    from typing import Literal
+    from collections.abc import Sequence
 
+    from stepwell.engine.effects import CheckpointRefusal
     from stepwell.engine.inputs import StepsCheckpointed
     from stepwell.engine.state import Job, Run
     from stepwell.engine.turn import Turn
@@ -33,10 +34,14 @@ _ALLOWED = frozenset(
     }
 )
 
+SENT_STALE_MS = 60_000
+"""How far the stored time at which the present step began may be behind: it bounds how long a step
+may last, and is asked after a restart only."""
 
-def checkpoint(
-    turn: Turn, item: StepsCheckpointed
-) -> Literal["run_not_found", "call_stale", "op_not_allowed"] | None:
+_OUTPUTS = frozenset({names.STEP_RUN, names.STEP})
+
+
+def checkpoint(turn: Turn, item: StepsCheckpointed) -> CheckpointRefusal | None:
     """Store the steps; None if that was done, else why nothing was."""
     run = turn.owner.runs.get(item.run_id)
     if run is not None:
@@ -49,6 +54,8 @@ def checkpoint(
     job = _current_job(run, item)
     if job is None:
         return "call_stale"
+    if run.stored_bytes + _new_bytes(run, item.ops) > turn.owner.config.state_bytes_max:
+        return "run_state_too_large"
     assert job.request_id is not None, "a leased job has its fence"
     turn.owner.leases.renew(job.request_id, turn.now_ms)
     for op in item.ops:
@@ -60,7 +67,8 @@ def checkpoint(
 def _current_job(run: Run, item: StepsCheckpointed) -> Job | None:
     """The call that this report belongs to, if it is the current one of its job.
 
-    By its request id; an SDK that gives none names the job, and perhaps the generation.
+    By its request id; an SDK that gives none names the job, perhaps with the generation, or
+    nothing: then the first value of a step counts, whoever brings it.
     """
     for job in run.state.jobs:
         if job.phase is not Phase.LEASED:
@@ -68,9 +76,15 @@ def _current_job(run: Run, item: StepsCheckpointed) -> Job | None:
         if item.request_id is not None:
             if job.request_id == item.request_id:
                 return job
-        elif job.no == item.job_no and item.generation in (None, 0, job.generation):
+        elif item.job_no in (None, job.no) and item.generation in (None, 0, job.generation):
             return job
     return None
+
+
+def _new_bytes(run: Run, ops: Sequence[Op]) -> int:
+    """What these steps would add to the run's state."""
+    outputs = {op.id: memoryview(op.data).nbytes for op in reversed(ops) if op.op in _OUTPUTS}
+    return sum(size for step_id, size in outputs.items() if step_id not in run.steps)
 
 
 def _apply(turn: Turn, run: Run, job: Job, op: Op) -> None:
@@ -91,6 +105,12 @@ def _put(turn: Turn, run: Run, job: Job, op: Op, kind: StepKind, data: bytes) ->
     if op.id in run.steps:
         return
     state = run.state
+    assert job.request_id is not None, "a leased job has its fence"
+    lease = turn.owner.leases.get(job.request_id)
+    assert lease is not None, "a leased job has its lease"
+    # Mostly the step is all that is new, and the run's own row can stay as it is.
+    stale = turn.now_ms - job.sent_ms >= SENT_STALE_MS
+    changes_run = stale or _has_news(run, job)
     turn.put_step(
         run,
         step_id=op.id,
@@ -98,8 +118,12 @@ def _put(turn: Turn, run: Run, job: Job, op: Op, kind: StepKind, data: bytes) ->
         name=op.label,
         data=data,
         attempt=job.attempt,
-        started_at_ms=job.sent_ms,
+        started_at_ms=lease.began_ms,
+        changes_run=changes_run,
     )
+    lease.began_ms = turn.now_ms
+    if not changes_run:
+        return
     # What else would run this step is not wanted any more; the function itself goes on.
     state.pending.pop(op.id, None)
     turn.stop_seeking(run, op.id, but=job)
@@ -110,3 +134,18 @@ def _put(turn: Turn, run: Run, job: Job, op: Op, kind: StepKind, data: bytes) ->
     state.fruitless = 0
     if state.version < 0:
         state.version = 2
+
+
+def _has_news(run: Run, job: Job) -> bool:
+    """Whether a step changes more of its run than that it is there."""
+    state = run.state
+    return bool(
+        len(state.jobs) > 1
+        or state.pending
+        or state.sleeps
+        or state.waits
+        or job.attempt
+        or job.losses
+        or state.fruitless
+        or state.version < 0
+    )

@@ -87,6 +87,12 @@ class AppGone(Effect, frozen=True, kw_only=True, gc=False):
     found: bool
 
 
+class RouteTaken(Effect, frozen=True, kw_only=True, gc=False):
+    """The route is in force. `modified` is false if it was before."""
+
+    modified: bool
+
+
 class ReportTaken(Effect, frozen=True, kw_only=True, gc=False):
     """`accepted` is false for a call that is no longer the current one: nothing changed."""
 
@@ -105,10 +111,16 @@ class CancelTaken(Effect, frozen=True, kw_only=True, gc=False):
     cancelled: bool
 
 
+CheckpointRefusal: TypeAlias = Literal[
+    "run_not_found", "call_stale", "op_not_allowed", "run_state_too_large"
+]
+"""Why a checkpoint is not stored."""
+
+
 class CheckpointTaken(Effect, frozen=True, kw_only=True, gc=False):
     """`refusal` is None if the steps are stored, else why nothing was."""
 
-    refusal: Literal["run_not_found", "call_stale", "op_not_allowed"] | None
+    refusal: CheckpointRefusal | None
 
 
 class FunctionStarted(Effect, frozen=True, kw_only=True, gc=False):
@@ -125,6 +137,7 @@ class Reply(Effect, frozen=True, kw_only=True, gc=False):
         EventsAccepted
         | AppRegistered
         | AppGone
+        | RouteTaken
         | ReportTaken
         | SignalTaken
         | CancelTaken

@@ -10,7 +10,8 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from stepwell.engine.rows import PutEvent, RunStatus, StepKind
+from stepwell.engine.rows import PutEvent, PutRoute, RunStatus, StepKind
+from stepwell.engine.transports import Method
 from stepwell.wire.events import NewEvent
 from stepwell.wire.functions import Registration
 from stepwell.wire.ids import EventId, RequestId, RunId
@@ -51,10 +52,18 @@ class AppSynced(Fact, frozen=True, kw_only=True, gc=False):
 
 
 class AppRemoved(Fact, frozen=True, kw_only=True, gc=False):
-    """Somebody took an app out of the list."""
+    """Somebody took an app out of the list, or only one way to it."""
 
     ticket: int
     app_name: str
+    method: Method | None = None
+
+
+class RouteChosen(Fact, frozen=True, kw_only=True, gc=False):
+    """An operator chose how calls go."""
+
+    ticket: int
+    route: PutRoute
 
 
 class CallReported(Fact, frozen=True, kw_only=True, gc=False):
@@ -70,6 +79,13 @@ class CallReported(Fact, frozen=True, kw_only=True, gc=False):
     outcome: Outcome
     event: Mapping[str, Any] | None = None
     signals: Mapping[str, tuple[bytes, RunId]] = {}
+
+
+class CallUnheard(Fact, frozen=True, kw_only=True, gc=False):
+    """The worker of this connection was given a call and will not do it."""
+
+    connection_id: str
+    request_id: RequestId
 
 
 class StepsCheckpointed(Fact, frozen=True, kw_only=True, gc=False):
@@ -167,6 +183,7 @@ class WorkerAttached(Fact, frozen=True, kw_only=True, gc=False):
 
     `limit` is for all connections of this instance together, None for no limit of its own.
     `version_ms` is when this version of the worker was first seen: newer ones get more calls.
+    `versions` has what its apps call their versions, for runs that stay with theirs.
     """
 
     connection_id: str
@@ -174,6 +191,7 @@ class WorkerAttached(Fact, frozen=True, kw_only=True, gc=False):
     limit: int | None
     functions: frozenset[tuple[str, str]]
     version_ms: int
+    versions: Mapping[str, str] = {}
 
 
 class WorkerDetached(Fact, frozen=True, kw_only=True, gc=False):
@@ -199,7 +217,9 @@ Input: TypeAlias = (
     EventsReceived
     | AppSynced
     | AppRemoved
+    | RouteChosen
     | CallReported
+    | CallUnheard
     | StepsCheckpointed
     | SignalSent
     | FunctionInvoked

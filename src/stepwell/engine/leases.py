@@ -29,7 +29,17 @@ def ends_with_server(job: Job) -> bool:
 class Lease:
     """A call that is out."""
 
-    __slots__ = ("acked", "connection_id", "job", "lease_id", "run", "until_ms", "used_id")
+    __slots__ = (
+        "acked",
+        "began_ms",
+        "connection_id",
+        "job",
+        "jumped_ms",
+        "lease_id",
+        "run",
+        "until_ms",
+        "used_id",
+    )
 
     def __init__(self, run: Run, job: Job, connection_id: str | None, until_ms: int) -> None:
         self.run = run
@@ -37,11 +47,23 @@ class Lease:
         self.connection_id = connection_id
         """The connection that holds it; None while its worker is away."""
         self.until_ms = until_ms
+        self.began_ms = job.sent_ms
+        """When the step that runs now began: when the call left, or reported the one before."""
+        self.jumped_ms = 0
+        """How far the clock was set forward meanwhile."""
         self.acked = connection_id is None
         self.lease_id: bytes | None = None
         """The id that an extension must name; None after a restart, which forgets it."""
         self.used_id: bytes | None = None
         """The id that the last extension used up: the same extension again gets `lease_id`."""
+
+    def is_overdue(self, now_ms: int, timeout_ms: int) -> bool:
+        """Whether its worker has had the call for so long without storing anything of it.
+
+        Calls that the server makes itself have their own limits.
+        """
+        out_ms = now_ms - self.jumped_ms - self.began_ms
+        return out_ms >= timeout_ms and not ends_with_server(self.job)
 
 
 class Leases:
@@ -78,7 +100,8 @@ class Leases:
                 assert connection_id is not None, "a connection has an id"
                 mine = self._dropped.pop(request_id)
                 mine.connection_id = connection_id
-                mine.until_ms = lease.until_ms
+                mine.until_ms, mine.jumped_ms = lease.until_ms, lease.jumped_ms
+                mine.began_ms = lease.began_ms
                 mine.acked = lease.acked
                 mine.lease_id, mine.used_id = lease.lease_id, lease.used_id
                 self._held[request_id] = mine
@@ -162,6 +185,10 @@ class Leases:
         """Calls that this connection holds, in order."""
         return sorted(self._by_connection.get(connection_id, ()))
 
+    def count_of(self, connection_id: str) -> int:
+        """How many calls this connection holds."""
+        return len(self._by_connection.get(connection_id, ()))
+
     def pop_ended(self, now_ms: int) -> Lease | None:
         """Take a lease whose time is over, None if there is none."""
         for leases in (self._held, self._dropped):
@@ -177,6 +204,7 @@ class Leases:
         for leases in (self._held, self._dropped):
             for lease in leases.values():
                 lease.until_ms += ms
+                lease.jumped_ms += ms
 
     def next_ms(self) -> int | None:
         """When the first lease ends."""

@@ -10,6 +10,7 @@ last. `ack` and `extend_lease` change only that, so they need no commit.
 
 from __future__ import annotations
 
+from functools import partial
 from heapq import heapify, heappop, heapreplace
 from typing import TYPE_CHECKING, Any, assert_never
 
@@ -27,6 +28,7 @@ from stepwell.engine.effects import (
     FunctionStarted,
     Reply,
     ReportTaken,
+    RouteTaken,
     SignalTaken,
     Transition,
 )
@@ -35,6 +37,7 @@ from stepwell.engine.inputs import (
     AppRemoved,
     AppSynced,
     CallReported,
+    CallUnheard,
     CancelRequested,
     ChildEnded,
     DefersDue,
@@ -42,6 +45,7 @@ from stepwell.engine.inputs import (
     EventsReceived,
     FunctionInvoked,
     RequestReported,
+    RouteChosen,
     RunPoisoned,
     SignalSent,
     StepsCheckpointed,
@@ -52,9 +56,11 @@ from stepwell.engine.inputs import (
 from stepwell.engine.invoking import Payload, child_ended, invocation, start_target
 from stepwell.engine.leases import Leases, ends_with_server, make_lease_id
 from stepwell.engine.queue.backlog import Backlog
+from stepwell.engine.queue.request_slots import RequestSlots
 from stepwell.engine.queue.timers import Timers
 from stepwell.engine.report import Report
-from stepwell.engine.requesting import request_reported
+from stepwell.engine.requesting import give_out_requests, request_reported
+from stepwell.engine.routing import Router, Routes
 from stepwell.engine.rows import PutEvent, StepKind
 from stepwell.engine.schedules import Schedules
 from stepwell.engine.starting import receive_event
@@ -72,7 +78,15 @@ if TYPE_CHECKING:
     from stepwell.engine.inputs import Input
     from stepwell.engine.leases import Lease
     from stepwell.engine.queue.backlog import Place
-    from stepwell.engine.rows import PutApp, PutErrand, PutFunction, PutSchedule, RunImage
+    from stepwell.engine.rows import (
+        PutApp,
+        PutErrand,
+        PutFunction,
+        PutRoute,
+        PutSchedule,
+        PutTransport,
+        RunImage,
+    )
     from stepwell.engine.state import Timed
     from stepwell.engine.watches import Place as WatchPlace
     from stepwell.wire.events import NewEvent
@@ -95,7 +109,12 @@ class Partition:
         self.backlog = Backlog(config.queue_window)
         self.timers = Timers(config.timer_window)
         self.leases = Leases(lease_ms=config.lease_ms, grace_ms=config.reconnect_grace_ms)
+        self.request_slots = RequestSlots(config.step_requests_max)
         self.workers = Workers()
+        self.routes = Routes()
+        self.router = Router(
+            workers=self.workers, routes=self.routes, pin_wait_ms=config.pin_wait_ms
+        )
         self.watches = Watches()
         self.errands = Errands()
         self.schedules = Schedules()
@@ -106,10 +125,17 @@ class Partition:
     # --- loading ---
 
     def load_catalog(
-        self, apps: Iterable[PutApp], functions: Iterable[PutFunction], queued: Iterable[int]
+        self,
+        apps: Iterable[PutApp],
+        functions: Iterable[PutFunction],
+        queued: Iterable[int],
+        *,
+        transports: Iterable[PutTransport] = (),
+        routes: Iterable[PutRoute] = (),
     ) -> None:
-        """Begin: apps, functions, and the numbers of functions with queued runs in the store."""
-        self.catalog.load(apps, functions)
+        """Begin: apps, functions, and the numbers of the queues that have runs in the store."""
+        self.catalog.load(apps, functions, transports)
+        self.routes.load(routes, self.catalog.all_functions)
         for no in queued:
             self.backlog.expect(no)
 
@@ -138,6 +164,9 @@ class Partition:
                 elif job.phase is Phase.LEASED:
                     self.leases.recover(run, job, now_ms)
                     self.workers.take(job.instance_id)
+                    if job.request_seq >= 0:
+                        assert job.request_id is not None, "a leased job has its fence"
+                        self.request_slots.take(job.request_id, run.function_no)
                 else:
                     self.timers.push(run, job)
             for timed in run.state.times():
@@ -230,7 +259,8 @@ class Partition:
         if self._calls_wait or self.errands:
             return 0
         first_ms = self.timers.next_ms()
-        for other_ms in (self.leases.next_ms(), self.schedules.next_ms()):
+        others = (self.leases.next_ms(), self.schedules.next_ms(), self.router.wakeup_ms)
+        for other_ms in others:
             if other_ms is not None and other_ms < first_ms:
                 first_ms = other_ms
         return first_ms
@@ -242,21 +272,27 @@ class Partition:
     def waiting(self, function_no: int, state: bytes) -> Waiting | None:
         """Why a run does not go on just now. `state` is its live row's."""
         entry = self.catalog.by_no(function_no)
+        slug = "" if entry is None else entry.slug
         return waiting_for(
             state,
-            slug="" if entry is None else entry.slug,
-            is_served=self.workers.serves(function_no),
+            slug=slug,
+            for_worker=partial(self.router.waiting, function_no, slug),
             leases=self.leases,
         )
 
     def clock_jumped(self, ms: int) -> None:
-        """The clock was set forward: sleeps follow it, leases do not."""
+        """The clock was set forward: sleeps follow it, leases and waits for a version do not."""
         self.leases.shift(ms)
+        self.router.shift(ms)
 
     def calls_leave(self, request_ids: Iterable[RequestId], now_ms: int) -> None:
         """The commit of these calls took long: their workers had nothing of that time."""
         for request_id in request_ids:
             self.leases.begin(request_id, now_ms)
+
+    def load_of(self, connection_id: str, instance_id: str) -> tuple[int, int, int]:
+        """Calls that a connection has, those of its instance, and the instance's limit."""
+        return (self.leases.count_of(connection_id), *self.workers.in_use(instance_id))
 
     def run_of(self, request_id: RequestId) -> Run | None:
         """The run of a call that is the current one of its job."""
@@ -276,7 +312,8 @@ class Partition:
     def extend_lease(
         self, *, connection_id: str, request_id: RequestId, lease_id: bytes, now_ms: int
     ) -> bytes | None:
-        """Let a call go on; returns the id to name next time, None if the lease is lost.
+        """Let a call go on; returns the id to name next time, None if the lease is lost, or is
+        not extended any more because the call takes too long.
 
         The id used last is taken again: its answer may have been lost. A call that survived a
         restart takes any id once.
@@ -285,6 +322,8 @@ class Partition:
         if lease is None:
             return None
         if lease.lease_id is not None and lease_id not in (lease.lease_id, lease.used_id):
+            return None
+        if lease.is_overdue(now_ms, self.config.call_timeout_ms):
             return None
         self.leases.extend(request_id, connection_id, now_ms)
         instance_id = self.workers.instance_of(connection_id)
@@ -320,17 +359,18 @@ class Partition:
             case EventsReceived():
                 self._received(turn, item)
             case WorkerAttached():
-                nos = [
-                    entry.no
+                versions = {
+                    entry.no: item.versions.get(app_name, "")
                     for app_name, slug in sorted(item.functions)
                     if (entry := self.catalog.by_slug(app_name=app_name, slug=slug)) is not None
-                ]
+                }
                 self.workers.attach(
                     item.connection_id,
                     instance_id=item.instance_id,
                     limit=item.limit,
-                    functions=nos,
+                    functions=versions,
                     version_ms=item.version_ms,
+                    versions=versions,
                 )
             case WorkerDetached():
                 self._detach(turn, item.connection_id, turn.requeue)
@@ -339,10 +379,21 @@ class Partition:
                 self._detach(turn, item.connection_id, turn.lose)
                 for request_id in self.leases.of_connection(item.connection_id):
                     self.leases.drop(request_id, turn.now_ms)
+            case CallUnheard():
+                lease = self.leases.get(item.request_id)
+                if (
+                    lease is not None
+                    and lease.connection_id == item.connection_id
+                    and not lease.acked
+                ):
+                    self.at_work = lease.run.run_id
+                    turn.lose(lease.run, lease.job)
             case AppSynced():
                 self._synced(turn, item)
             case AppRemoved():
                 self._removed(turn, item)
+            case RouteChosen():
+                self._routed(turn, item)
             case StepsCheckpointed():
                 taken = CheckpointTaken(refusal=checkpoint(turn, item))
                 turn.effects.append(Reply(ticket=item.ticket, result=taken))
@@ -446,6 +497,7 @@ class Partition:
         writes = self.catalog.register(item.registration, turn.now_ms)
         if writes:
             writes += self.schedules.sync(self.catalog, turn.now_ms)
+            self.routes.refresh(self.catalog.all_functions)
         turn.writes += writes
         turn.effects.append(
             Reply(
@@ -459,11 +511,18 @@ class Partition:
         )
 
     def _removed(self, turn: Turn, item: AppRemoved) -> None:
-        writes = self.catalog.remove(item.app_name, turn.now_ms)
+        writes = self.catalog.remove(item.app_name, turn.now_ms, item.method)
         if writes:
             writes += self.schedules.sync(self.catalog, turn.now_ms)
         turn.writes += writes
         turn.effects.append(Reply(ticket=item.ticket, result=AppGone(found=bool(writes))))
+
+    def _routed(self, turn: Turn, item: RouteChosen) -> None:
+        writes = self.routes.put(item.route)
+        self.routes.refresh(self.catalog.all_functions)
+        turn.writes += writes
+        taken = RouteTaken(modified=bool(writes))
+        turn.effects.append(Reply(ticket=item.ticket, result=taken))
 
     def _detach(
         self, turn: Turn, connection_id: str, give_away: Callable[[Run, Job], None]
@@ -482,8 +541,12 @@ class Partition:
         # What ended with the server that made it is made again. One that this server lets lie,
         # time after time, must not be made for ever.
         ended_with_server = ends_with_server(job) and lease.connection_id is None
-        give_away = turn.requeue if ended_with_server else turn.lose
+        overdue = lease.is_overdue(lease.until_ms, turn.owner.config.call_timeout_ms)
+        give_away = turn.requeue if ended_with_server else turn.overrun if overdue else turn.lose
         turn.owner.workers.free(job.instance_id)
+        if job.request_seq >= 0:
+            assert job.request_id is not None, "a leased job has its fence"
+            turn.owner.request_slots.free(job.request_id)
         job.request_id = None
         job.instance_id = ""
         job.phase = Phase.OVER
@@ -493,11 +556,14 @@ class Partition:
 
     def _give_out(self, turn: Turn) -> None:
         """Match queued jobs and free slots: over all functions, first come first served."""
-        self._calls_wait = False
+        self._calls_wait = give_out_requests(turn, GIVE_OUT_MAX)
+        router = self.router
+        router.wakeup_ms = None
         heads = [
-            (place, no)
+            (place, no, version)
             for no in self.backlog.functions(self.workers.served)
-            if (place := self.backlog.head(no)) is not None
+            for version in self.backlog.lines(no)
+            if (place := self.backlog.head(no, version)) is not None
         ]
         heapify(heads)
         room = GIVE_OUT_MAX
@@ -505,22 +571,22 @@ class Partition:
             if not room:
                 self._calls_wait = True
                 return
-            no = heads[0][1]
-            connection = self.workers.pick(no)
+            place, no, version = heads[0]
+            connection = router.pick(no, place[1], version, turn.now_ms)
             if connection is None:
                 heappop(heads)
                 continue
-            run, job = self.backlog.pop(no)
+            run, job = self.backlog.pop(no, version)
             self.at_work = run.run_id
             turn.lease(run, job, connection)
             room -= 1
-            next_place = self.backlog.head(no)
+            next_place = self.backlog.head(no, version)
             if next_place is None:
                 heappop(heads)
             elif len(heads) == 1:
                 continue  # nobody else waits: the order among its jobs is the queue's
             else:
-                heapreplace(heads, (next_place, no))
+                heapreplace(heads, (next_place, no, version))
 
     def _stay_small(self) -> None:
         for run in self.backlog.trim(self.timers.horizon_ms):

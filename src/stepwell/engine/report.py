@@ -15,6 +15,7 @@ from stepwell.engine.state import OVER, Sleep
 from stepwell.engine.turn import failure
 from stepwell.engine.waits import is_known
 from stepwell.wire.ids import UNTARGETED_STEP
+from stepwell.wire.ops import STEP_ERROR
 from stepwell.wire.outcomes import Ops, Raised, Returned
 from stepwell.wire.quoting import quoted
 
@@ -60,8 +61,11 @@ class Report:
         self.event = event
         self.signals = signals or {}
         self._job = job
-        self._sent_ms = job.sent_ms
+        assert job.request_id is not None, "the fence has accepted it"
+        lease = turn.owner.leases.get(job.request_id)
+        self._began_ms = job.sent_ms if lease is None else lease.began_ms
         self._retried = False
+        self._apart = False  # each failed step of the report is tried again by itself
         self.is_fruitful = False
         self.no_retry = False
         self._retry_at_ms: int | None = None
@@ -109,12 +113,15 @@ class Report:
             name=op.label,
             data=data,
             attempt=self._job.attempt,
-            started_at_ms=self._sent_ms,
+            started_at_ms=self._began_ms,
         )
         self.turn.finish_step(run, op.id, position)
 
     def retry_step(self, op: Op, error: bytes) -> None:
         """The step failed and its call is tried again."""
+        if self._apart:
+            self._retry_apart(op, error)
+            return
         if self._retried:
             return
         if self._is_aimed and self._job.step_id in self.run.steps:
@@ -196,6 +203,18 @@ class Report:
             run.state.jobs.append(job)
         turn.retry(run, job, self._retry_at_ms)
 
+    def _retry_apart(self, op: Op, error: bytes) -> None:
+        """One of several steps that the function has begun together has failed: a call that is
+        aimed at it makes the next attempt."""
+        run = self.run
+        self._put_failure(error, op)
+        if op.id in run.steps or is_known(run, op.id):
+            return
+        job = self.turn.new_job(run, op.id, self._job.current)
+        job.attempt = self._job.attempt
+        self.is_fruitful = True
+        self.turn.retry(run, job, self._retry_at_ms)
+
     def _put_failure(self, error: bytes, op: Op | None) -> None:
         # A failure belongs to the step that the call met, if it met one, else to the call.
         job = self._job
@@ -216,7 +235,11 @@ class Report:
         again = False
         if not self._is_aimed:
             again, state.again = state.again, False
-        if not PENDING_KINDS.isdisjoint([op.op for op in ops]):
+        kinds = [op.op for op in ops]
+        is_pending = not PENDING_KINDS.isdisjoint(kinds)
+        if len(kinds) > 1 and STEP_ERROR in kinds and not self._is_aimed:
+            self._apart = is_pending or kinds.count(STEP_ERROR) > 1
+        if is_pending or self._apart:
             steps = [op for op in ops if op.op not in STEPLESS_KINDS]
             if len(steps) > 1:
                 state.plan_only = True

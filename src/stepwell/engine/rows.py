@@ -9,7 +9,7 @@ run row its own start and end, so history holds only what they cannot tell.
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
@@ -59,7 +59,7 @@ class HistoryKind(IntEnum):
     WAIT_STARTED = 5  # payload: {"event", "if"?, "until"}
     SIGNAL_WAIT_STARTED = 6  # payload: {"signal", "until"}
     INVOKE_STARTED = 7  # payload: {"function", "event", "run"?, "until"}
-    FETCH_STARTED = 8  # payload: the op's options; the server makes the request
+    FETCH_STARTED = 8  # payload: the op's options without keys; the server makes the request
     DEFERRED = 9  # payload: {"fn_slug", "input"}; starts when the run is over
     DEFER_WITHDRAWN = 10
     CANCELLED = 11  # payload: {"reason", "event"?}
@@ -113,9 +113,11 @@ class UpdateRun(Row, frozen=True, kw_only=True, tag=True, gc=False):
 class PutLive(Row, frozen=True, kw_only=True, tag=True, gc=False):
     """Insert or replace what a run that is not over needs to go on.
 
-    `queued_score` is set while a job waits for a worker (the run's place in its function's
-    queue); `wake_at_ms` is when something is due (a retry, a sleep), 0 while a call is out.
-    Both are None never: such a run would be stranded.
+    `queued_score` is set while a job is queued: the run's place in the queue of its function.
+    `function_no` says which one that is: of what waits for a worker, or, negative, of what waits
+    for the server to make a request. A run that has both kinds stands in the first.
+    `wake_at_ms` is when something is due (a retry, a sleep), 0 while a call is out. Both are None
+    never: such a run would be stranded.
     """
 
     run_id: RunId
@@ -160,6 +162,24 @@ class PutHistory(Row, frozen=True, kw_only=True, tag=True, gc=False):
     name: str | None
     attempt: int
     payload: bytes | None = None
+
+
+class PutRequestSecrets(Row, frozen=True, kw_only=True, tag=True, gc=False):
+    """Insert or replace what a request must not show, until it is over.
+
+    `seq` is that of the history row that tells the rest; `secrets` is a JSON object.
+    """
+
+    run_id: RunId
+    seq: int
+    secrets: bytes
+
+
+class DeleteRequestSecrets(Row, frozen=True, kw_only=True, tag=True, gc=False):
+    """The request is over. What is not there is ignored."""
+
+    run_id: RunId
+    seq: int
 
 
 class PutDedup(Row, frozen=True, kw_only=True, tag=True, gc=False):
@@ -278,6 +298,51 @@ class PutFunction(Row, frozen=True, kw_only=True, tag=True, gc=False):
     archived_at_ms: int | None = None
 
 
+class PutTransport(Row, frozen=True, kw_only=True, tag=True, gc=False):
+    """Insert or replace one way to an app: its latest registration by this method.
+
+    `functions` is a JSON object: by slug, the URL of its calls over HTTP, empty for none.
+    """
+
+    app_name: str
+    method: Literal["connect", "serve"]
+    url: str
+    sdk: str
+    framework: str
+    app_version: str
+    checksum: str
+    synced_at_ms: int
+    functions: bytes
+
+
+class DeleteTransport(Row, frozen=True, kw_only=True, tag=True, gc=False):
+    """The app cannot be reached in this way any more."""
+
+    app_name: str
+    method: Literal["connect", "serve"]
+
+
+class PutRoute(Row, frozen=True, kw_only=True, tag=True, gc=False):
+    """Insert or replace what an operator chose for a function; an empty `slug` is for all.
+
+    Attributes:
+        connect_percent: Of its runs over Connect, None for the default.
+        pin: Runs stay with the version of the app on which they began; of an app only.
+    """
+
+    app_name: str
+    slug: str
+    connect_percent: int | None
+    pin: bool = False
+
+
+class DeleteRoute(Row, frozen=True, kw_only=True, tag=True, gc=False):
+    """Nothing is chosen for it any more."""
+
+    app_name: str
+    slug: str
+
+
 class PutQuarantine(Row, frozen=True, kw_only=True, tag=True, gc=False):
     """An input that the engine could not process, kept for whoever mends the engine."""
 
@@ -285,6 +350,34 @@ class PutQuarantine(Row, frozen=True, kw_only=True, tag=True, gc=False):
     run_id: RunId | None
     input_repr: str
     traceback: str
+
+
+class PutWorker(Row, frozen=True, kw_only=True, tag=True, gc=False):
+    """Insert or replace a worker's connection.
+
+    Attributes:
+        connection_id: A ULID: its time is when the worker asked for the connection.
+        ended_at_ms: None while it is open.
+        app_names: What it is found by; they never change.
+        body: All that is known of it, opaque to the store.
+    """
+
+    connection_id: bytes
+    instance_id: str
+    ended_at_ms: int | None
+    app_names: tuple[str, ...]
+    body: bytes
+
+
+class TrimWorkers(Row, frozen=True, kw_only=True, tag=True, gc=False):
+    """Forget connections that ended: before a time, and all but the last `keep`.
+
+    At most `limit` in one commit, those that ended first.
+    """
+
+    ended_before_ms: int
+    keep: int
+    limit: int
 
 
 Write = (
@@ -295,6 +388,8 @@ Write = (
     | DeleteLive
     | PutStep
     | PutHistory
+    | PutRequestSecrets
+    | DeleteRequestSecrets
     | PutDedup
     | SetEventRuns
     | PutWatch
@@ -305,7 +400,13 @@ Write = (
     | DeleteSchedule
     | PutApp
     | PutFunction
+    | PutTransport
+    | DeleteTransport
+    | PutRoute
+    | DeleteRoute
     | PutQuarantine
+    | PutWorker
+    | TrimWorkers
 )
 
 

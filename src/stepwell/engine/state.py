@@ -157,6 +157,9 @@ class RunState(msgspec.Struct, array_like=True, eq=False):
         after_cancelled: That another run was cancelled started this one; if this one is cancelled
             too, that starts nothing. Or such runs would go on for ever, each with an event twice
             as large as the one before, as it holds that one twice.
+        pin: The version of its app on which the run began, if it is to stay there; else empty.
+        history_bytes: Of what the run's history tells, and of the secrets of its requests: they
+            are part of its state like the outcomes of its steps.
     """
 
     version: int = -1
@@ -174,6 +177,8 @@ class RunState(msgspec.Struct, array_like=True, eq=False):
     parent: tuple[RunId, str] | None = None
     defers: dict[str, Defer] = {}
     after_cancelled: bool = False
+    pin: str = ""
+    history_bytes: int = 0
 
     def times(self) -> Iterable[Timed]:
         """What waits for a time and is no job."""
@@ -248,14 +253,20 @@ class Run:
         run.history_count = image.history_count
         return run
 
+    @property
+    def stored_bytes(self) -> int:
+        """What is stored of it, beside its event: bounded by `state_bytes_max`."""
+        return self.state_bytes + self.state.history_bytes
+
     def live_row(self) -> PutLive:
         """The row that keeps this run alive."""
-        queued = False
+        queued = calls = False
         wake_at_ms: int | None = None
         state = self.state
         for job in state.jobs:
             if job.phase is QUEUED:
                 queued = True
+                calls = calls or job.request_seq < 0
             else:
                 due_ms = 0 if job.phase is LEASED else job.due_ms
                 if wake_at_ms is None or due_ms < wake_at_ms:
@@ -266,18 +277,22 @@ class Run:
         assert queued or wake_at_ms is not None, "a live run has a job or a wait"
         return PutLive(
             run_id=self.run_id,
-            function_no=self.function_no,
+            function_no=self.function_no if calls or not queued else -self.function_no,
             queued_score=self.queued_ms if queued else None,
             wake_at_ms=wake_at_ms,
             state=_encode(state),
         )
 
     def may_leave(self, horizon_ms: int) -> bool:
-        """Whether memory can do without this run: no call is out, no time is due by then."""
-        return all(
-            job.phase is Phase.QUEUED or (job.phase is Phase.WAITING and job.due_ms > horizon_ms)
-            for job in self.state.jobs
-        ) and all(timed.due_ms > horizon_ms for timed in self.state.times())
+        """Whether memory can do without this run: no call is out, no time is due by then, and it
+        is queued in one queue, since the store finds it in one."""
+        queues: set[bool] = set()
+        for job in self.state.jobs:
+            if job.phase is QUEUED:
+                queues.add(job.request_seq < 0)
+            elif job.phase is not WAITING or job.due_ms <= horizon_ms:
+                return False
+        return len(queues) <= 1 and all(timed.due_ms > horizon_ms for timed in self.state.times())
 
     def is_idle_until(self) -> int | None:
         """If nothing but times is waited for: the first of them; None for a run that is busy."""

@@ -15,6 +15,7 @@ from stepwell.engine.ending import put_ending
 from stepwell.engine.retry import retry_delay_ms
 from stepwell.engine.rows import (
     DeleteLive,
+    DeleteRequestSecrets,
     DeleteWatch,
     HistoryKind,
     PutHistory,
@@ -35,7 +36,9 @@ if TYPE_CHECKING:
     from stepwell.engine.errands import Errand, Errands
     from stepwell.engine.leases import Leases
     from stepwell.engine.queue.backlog import Backlog
+    from stepwell.engine.queue.request_slots import RequestSlots
     from stepwell.engine.queue.timers import Timers
+    from stepwell.engine.routing import Routes
     from stepwell.engine.rows import Write
     from stepwell.engine.schedules import Schedules
     from stepwell.engine.watches import Watches
@@ -57,17 +60,22 @@ SERVER_CONNECTION = "server"
 class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     """What an operator may set. Times are milliseconds.
 
+    `call_timeout_ms` is how long a worker may have a call without storing anything of it.
     `retry_interval_ms` replaces the retry schedule. The windows bound memory: new runs held for
-    each function, and waiting times held in all.
+    each function, and waiting times held in all. `pin_wait_ms` is how long a run waits for the
+    version to which it is pinned while none of it is connected.
     """
 
     lease_ms: int = 120_000
     reconnect_grace_ms: int = 15_000
+    call_timeout_ms: int = 7_200_000
     retry_interval_ms: int | None = None
     queue_window: int = 2_000
     timer_window: int = 20_000
+    pin_wait_ms: int = 600_000
     steps_max: int = 1_000
     state_bytes_max: int = 32 * 2**20
+    step_requests_max: int = 200
 
 
 class Owner(Protocol):
@@ -80,7 +88,9 @@ class Owner(Protocol):
     backlog: Backlog
     timers: Timers
     leases: Leases
+    request_slots: RequestSlots
     workers: Workers
+    routes: Routes
     watches: Watches
     errands: Errands
     schedules: Schedules
@@ -135,9 +145,10 @@ class Turn:
         """Note that the run's row must be written."""
         self._changed[run.run_id] = run
 
-    def add_job(self, run: Run, step_id: str, current: int) -> Job:
-        """Queue a call."""
+    def add_job(self, run: Run, step_id: str, current: int, *, request_seq: int = -1) -> Job:
+        """Queue a call, or a request of the server's own."""
         job = self.new_job(run, step_id, current)
+        job.request_seq = request_seq
         self.owner.backlog.push(run, job)
         return job
 
@@ -152,6 +163,8 @@ class Turn:
         """The job is done, or no longer wanted."""
         if job.phase is LEASED:
             self.release(job)
+        if job.request_seq >= 0:
+            self.writes.append(DeleteRequestSecrets(run_id=run.run_id, seq=job.request_seq))
         job.phase = OVER
         jobs = run.state.jobs
         for place, other in enumerate(jobs):  # most often it is the first
@@ -164,6 +177,8 @@ class Turn:
         assert job.request_id is not None, "a leased job has its fence"
         self.owner.leases.end(job.request_id)
         self.owner.workers.free(job.instance_id)
+        if job.request_seq >= 0:
+            self.owner.request_slots.free(job.request_id)
         job.request_id = None
         job.instance_id = ""
 
@@ -184,6 +199,8 @@ class Turn:
         owner.workers.take(job.instance_id)
         if run.status is _SCHEDULED:
             self._begin_run(run, entry.config.finish_timeout_ms)
+            if owner.routes.of(run.function_no).pin:
+                run.state.pin = connection.versions.get(run.function_no, "")
         self.change(run)
         state = run.state
         self.effects.append(
@@ -228,6 +245,7 @@ class Turn:
         job.generation += 1
         job.sent_ms = self.now_ms
         self.owner.workers.take(SERVER_CONNECTION)
+        self.owner.request_slots.take(job.request_id, run.function_no)
         self.owner.leases.grant(run, job, SERVER_CONNECTION, self.now_ms).acked = True
         self.change(run)
         self.effects.append(
@@ -244,9 +262,6 @@ class Turn:
         """Queue a call again as it is; it gets a new fence when it is sent."""
         if job.phase is Phase.LEASED:
             self.release(job)
-        if job.request_seq >= 0:
-            self.request(run, job)
-            return
         if self._has_outcome(run, job):
             self._call_for_any(run, job)
             return
@@ -261,7 +276,19 @@ class Turn:
         if job.losses % LOSSES_PER_ATTEMPT:
             self.requeue(run, job)
             return
-        error = _ERROR_WORKER_LOST
+        self._fail_attempt(run, job, _ERROR_WORKER_LOST)
+
+    def overrun(self, run: Run, job: Job) -> None:
+        """A call took longer than calls may: its attempt has failed."""
+        limit_s = self.owner.config.call_timeout_ms / 1000
+        text = (
+            f"the worker did not answer the call within {limit_s:g} s; split the step, or raise "
+            "--connect-call-timeout (STEPWELL_CONNECT_CALL_TIMEOUT)"
+        )
+        self._fail_attempt(run, job, failure("CallTimeout", text))
+
+    def _fail_attempt(self, run: Run, job: Job, error: bytes) -> None:
+        """A call came to nothing: its next attempt follows, or it was the last."""
         if job.attempt + 1 >= self.max_attempts(run):
             self.fail_run(run, error)
         else:
@@ -316,8 +343,13 @@ class Turn:
         data: bytes,
         attempt: int,
         started_at_ms: int,
+        changes_run: bool = True,
     ) -> int:
-        """Store a step's outcome, the first one of this step; returns its position from 0."""
+        """Store a step's outcome, the first one of this step; returns its position from 0.
+
+        Args:
+            changes_run: Whether anything else of the run changes with it.
+        """
         position = len(run.steps)
         run.steps[step_id] = len(data)
         run.state_bytes += len(data)
@@ -334,7 +366,8 @@ class Turn:
                 ended_at_ms=self.now_ms,
             )
         )
-        self.change(run)
+        if changes_run:
+            self.change(run)
         return position
 
     def finish_step(self, run: Run, step_id: str, position: int) -> None:
@@ -435,6 +468,8 @@ class Turn:
             )
         )
         run.history_count += 1
+        if payload is not None:
+            run.state.history_bytes += len(payload)
 
     # --- runs end ---
 
@@ -451,13 +486,14 @@ class Turn:
                     f"The function run exceeded the step limit of {config.steps_max} steps.",
                 ),
             )
-        elif run.state_bytes > config.state_bytes_max:
+        elif run.stored_bytes > config.state_bytes_max:
             self.fail_run(
                 run,
                 failure(
                     "InngestErrStateOverflowed",
                     "The function run exceeded the state size limit of "
                     f"{config.state_bytes_max} bytes.",
+                    code="run_state_too_large",
                 ),
             )
 
@@ -551,9 +587,10 @@ class Turn:
         )
 
 
-def failure(name: str, message: str) -> bytes:
+def failure(name: str, message: str, *, code: str | None = None) -> bytes:
     """The error object of a run that the server fails."""
-    return msgspec.json.encode({"error": f"{name}: {message}", "name": name, "message": message})
+    told = {"error": f"{name}: {message}", "name": name, "message": message}
+    return msgspec.json.encode(told if code is None else {"code": code, **told})
 
 
 _ERROR_WORKER_LOST = failure(

@@ -9,6 +9,8 @@ import msgspec
 from stepwell.engine.state import Phase, Sleep, WaitKind, decode_state
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from stepwell.engine.leases import Leases
     from stepwell.engine.state import Wait
 
@@ -18,7 +20,10 @@ class Waiting(msgspec.Struct, frozen=True, kw_only=True):
 
     reason: Literal[
         "no_worker",
+        "no_url",
+        "no_version",
         "no_capacity",
+        "request_queued",
         "future_event",
         "retry",
         "sleep",
@@ -31,13 +36,15 @@ class Waiting(msgspec.Struct, frozen=True, kw_only=True):
     text: str
 
 
-def waiting_for(state: bytes, *, slug: str, is_served: bool, leases: Leases) -> Waiting | None:
+def waiting_for(
+    state: bytes, *, slug: str, for_worker: Callable[[str], Waiting], leases: Leases
+) -> Waiting | None:
     """The reason, or None if a worker has a call of the run.
 
     Args:
         state: As the run's live row keeps it.
         slug: The run's function.
-        is_served: Whether a connected worker takes calls of it.
+        for_worker: Tells what a queued call waits for; gets the version that its run is pinned to.
     """
     run = decode_state(state)
     lost_until_ms: int | None = None
@@ -53,16 +60,16 @@ def waiting_for(state: bytes, *, slug: str, is_served: bool, leases: Leases) -> 
             until_ms=lost_until_ms,
             text="its worker is away; if it does not come back, another one gets the call",
         )
-    if any(job.phase is Phase.QUEUED for job in run.jobs):
-        if not is_served:
-            return Waiting(
-                reason="no_worker", until_ms=None, text=f"no connected worker has {slug}"
-            )
+    queued = [job for job in run.jobs if job.phase is Phase.QUEUED]
+    if queued and all(job.request_seq >= 0 for job in queued):
         return Waiting(
-            reason="no_capacity",
+            reason="request_queued",
             until_ms=None,
-            text=f"every worker that has {slug} has as many calls as it takes",
+            text="the server makes as many requests as it may at a time (--step-requests-max), "
+            f"shared among functions, and those of {slug} wait for their turn",
         )
+    if queued:
+        return for_worker(run.pin)
     retries = [(job.due_ms, job.attempt) for job in run.jobs if job.phase is Phase.WAITING]
     timed: list[Sleep | Wait] = [*run.sleeps, *run.waits]
     first = min(timed, key=_due_ms, default=None)

@@ -17,8 +17,9 @@ from stepwell.calling import context_of, context_sync_of, execution_of
 from stepwell.connect.failures import FailureLog
 from stepwell.connect.threads import ThreadPool
 from stepwell.errors import NonRetriableError
-from stepwell.execution import run_async, run_sync
+from stepwell.execution import let_out, run_async, run_sync
 from stepwell.outcome import UNTOLD, Outcome, error_outcome
+from stepwell.reporting import served_checkpointer, watched
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -87,22 +88,25 @@ class CallRunner:
         return outcome
 
     async def _outcome(self, order: CallOrder) -> Outcome:
+        checkpointing = order.function.checkpointing
         try:
             call = order.call
             if call.ctx.use_api:
                 call = await asyncio.wrap_future(self._api.complete(call))
-            execution = execution_of(call, order.step_id or None)
+            checkpointer = served_checkpointer(checkpointing, self._client.settings, call)
+            execution = execution_of(call, order.step_id or None, checkpointer)
             ctx = context_of(call, execution, self._client, order.function)
         except Exception as error:  # an event that cannot be read, state that cannot be had
             return self._unreadable(order, error)
-        try:
-            outcome = await run_async(execution, order.function.handler, ctx)
-        except asyncio.CancelledError as error:
-            task = asyncio.current_task()
-            if task is None or task.cancelling():
-                raise
-            # The function let one out that nobody asked for: a failure like any other.
-            outcome = execution.raised(error)
+        with watched(checkpointer):
+            try:
+                outcome = await run_async(execution, order.function.handler, ctx)
+            except asyncio.CancelledError as error:
+                task = asyncio.current_task()
+                if task is None or task.cancelling():
+                    raise
+                # The function let one out that nobody asked for: a failure like any other.
+                outcome = await let_out(execution, error)
         self._log.ended(order, call, execution)
         return outcome
 
@@ -164,10 +168,13 @@ class CallRunner:
             call = order.call
             if call.ctx.use_api:
                 call = self._api.complete(call).result()
-            execution = execution_of(call, order.step_id or None)
+            checkpointing = order.function.checkpointing
+            checkpointer = served_checkpointer(checkpointing, self._client.settings, call)
+            execution = execution_of(call, order.step_id or None, checkpointer)
             ctx = context_sync_of(call, execution, self._client, order.function)
         except Exception as error:  # an event that cannot be read, state that cannot be had
             return self._unreadable(order, error)
-        outcome = run_sync(execution, interruptible, ctx)
+        with watched(checkpointer):
+            outcome = run_sync(execution, interruptible, ctx)
         self._log.ended(order, call, execution)
         return outcome

@@ -27,6 +27,7 @@ from stepwell.server.outbound import OutboundClient, for_functions
 from stepwell.server.runtime import Runtime
 from stepwell.server.sdk_policy import SdkPolicy
 from stepwell.server.secret_file import load_or_create_secret
+from stepwell.server.worker_history import WorkerHistory
 from stepwell.server.workers import WorkerBook
 from stepwell.store.committer import Committer
 from stepwell.store.memory import MemoryStore
@@ -115,7 +116,10 @@ class Server:
             config=EngineConfig(
                 lease_ms=settings.connect_lease_ms,
                 reconnect_grace_ms=settings.connect_reconnect_grace_ms,
+                call_timeout_ms=settings.connect_call_timeout_ms,
+                pin_wait_ms=settings.connect_pin_wait_ms,
                 retry_interval_ms=settings.retry_interval_ms,
+                step_requests_max=settings.step_requests_max,
             ),
             ids=SystemIds(),
             clock=SystemClock(),
@@ -138,6 +142,13 @@ class Server:
             )
         )
         book = WorkerBook()
+        history = WorkerHistory(
+            runtime=runtime,
+            book=book,
+            kept_max=settings.worker_history_max,
+            kept_ms=settings.worker_history_age_ms,
+        )
+        await stack.enter_async_context(history)
         gateway = Gateway(
             runtime=runtime,
             settings=settings,
@@ -155,6 +166,7 @@ class Server:
             runtime=runtime,
             settings=settings,
             book=book,
+            worker_history=history,
             app_book=apps,
             gateway_url=lambda host: (
                 settings.connect_public_url

@@ -14,7 +14,7 @@ import msgspec
 from stepwell.wire.app_urls import normal_url
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 TEXT_CHARS_MAX = 1_000
 
@@ -55,6 +55,7 @@ class AppBook:
     def __init__(self) -> None:
         self._sites: dict[str, Site] = {}
         self._calls: dict[str, AppTrouble] = {}
+        self._listeners: list[Callable[[], None]] = []
 
     # --- reading ---
 
@@ -132,6 +133,10 @@ class AppBook:
 
     # --- calls ---
 
+    def on_return(self, listener: Callable[[], None]) -> None:
+        """Call this whenever an app that could not be called can be again."""
+        self._listeners.append(listener)
+
     def call_failed(self, app_name: str, text: str, now_ms: int) -> None:
         """A call found no app."""
         before = self._calls.get(app_name)
@@ -143,6 +148,8 @@ class AppBook:
         """A call was answered, whatever the answer was."""
         if self._calls.pop(app_name, None) is not None:
             _log.info("the app can be called again", extra={"app": app_name})
+            for listener in self._listeners:
+                listener()
 
 
 def _trouble(before: AppTrouble | None, reason: str, text: str, now_ms: int) -> AppTrouble:

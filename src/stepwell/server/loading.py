@@ -24,7 +24,13 @@ PAGES_PER_TURN = 4
 def load_partition(store: Store, partition: Partition, now_ms: int) -> None:
     """Fill an empty partition: apps and functions, calls that are out, what is due soon."""
     apps, functions = store.load_catalog()
-    partition.load_catalog(apps, functions, store.queued_functions())
+    partition.load_catalog(
+        apps,
+        functions,
+        store.queued_functions(),
+        transports=store.load_transports(),
+        routes=store.load_routes(),
+    )
     partition.load_rest(
         watched=store.load_watched(),
         errands=all_errands(store),

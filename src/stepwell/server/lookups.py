@@ -204,12 +204,16 @@ class Lookups:
     def _deferred(self, errand_id: bytes, errand: StartDeferred) -> DefersDue:
         run = self._reader.run(errand.run_id)
         assert run is not None, "a run's row stays when the run is over"
-        payloads = {row.seq: row.payload or b"{}" for row in self._reader.history(errand.run_id)}
+        defers = []
+        for step_id, _slug, seq in errand.defers:
+            row = self._reader.history_row(errand.run_id, seq)
+            assert row is not None, "what is deferred is told in the history"
+            defers.append((step_id, row.payload or b"{}"))
         return DefersDue(
             errand_id=errand_id,
             run_id=errand.run_id,
             function_no=run.function_no,
-            defers=tuple((step_id, payloads[seq]) for step_id, _slug, seq in errand.defers),
+            defers=tuple(defers),
         )
 
     def _load(self, partition: Partition, run_ids: Sequence[RunId], now_ms: int) -> None:

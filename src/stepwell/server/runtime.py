@@ -16,24 +16,29 @@ from stepwell.engine.effects import (
     AppGone,
     AppRegistered,
     CancelTaken,
+    CheckpointRefusal,
     CheckpointTaken,
     EventsAccepted,
     FunctionStarted,
     ReportTaken,
+    RouteTaken,
     SignalTaken,
 )
 from stepwell.engine.inputs import (
     AppRemoved,
     AppSynced,
     CallReported,
+    CallUnheard,
     CancelRequested,
     FunctionInvoked,
     RequestReported,
+    RouteChosen,
     SignalSent,
     StepsCheckpointed,
     WorkerDetached,
     WorkerGone,
 )
+from stepwell.engine.rows import PutRoute
 from stepwell.engine.waiting import Waiting
 from stepwell.errors import LimitExceeded, StepwellError
 from stepwell.server.app_book import AppBook
@@ -49,24 +54,29 @@ from stepwell.server.worker_port import (
 )
 from stepwell.wire.app_urls import normal_url
 from stepwell.wire.events import NewEvent, seeded_event_id
-from stepwell.wire.ids import EventId, RequestId, parse_ulid, ulid_text
+from stepwell.wire.ids import EventId, RequestId, RunId, parse_ulid, ulid_text
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Sequence
 
+    from stepwell.engine.routing import Routes
+    from stepwell.engine.rows import Write
+    from stepwell.engine.transports import Method
     from stepwell.engine.turn import EngineConfig
+    from stepwell.errors import StoreError
     from stepwell.server.told import Told
     from stepwell.store.committer import Committer
     from stepwell.store.interface import Reader, Store
     from stepwell.wire.events import EventSeed
     from stepwell.wire.functions import Registration
-    from stepwell.wire.ids import IdSource, RunId
+    from stepwell.wire.ids import IdSource
     from stepwell.wire.ops import Op
     from stepwell.wire.outcomes import Outcome
 
 __all__ = [
     "Attached",
+    "CheckpointRefusal",
     "FunctionEntry",
     "MakeCall",
     "Registered",
@@ -87,6 +97,14 @@ class Registered(msgspec.Struct, frozen=True, kw_only=True):
     modified: bool
     app_id: str
     sync_id: str
+
+
+class WorkerLoad(msgspec.Struct, frozen=True, kw_only=True):
+    """Calls that are out: at one connection, at all of its instance, and how many may be there."""
+
+    calls: int
+    instance_calls: int
+    limit: int
 
 
 class Runtime:
@@ -154,7 +172,7 @@ class Runtime:
         entry = self.catalog.by_no(function_no)
         if waiting is None or waiting.reason != "retry" or entry is None:
             return waiting
-        trouble = None if entry.config.on_connect else self._app_book.absent(entry.app_name)
+        trouble = None if entry.http_url is None else self._app_book.absent(entry.app_name)
         if trouble is None:
             return waiting
         return msgspec.structs.replace(waiting, text=f"{waiting.text}; {trouble.text}")
@@ -248,28 +266,61 @@ class Runtime:
         At each sync, so that a crash between the two commits leaves nothing behind.
         """
         url = normal_url(registration.url)
-        for app in list(self.catalog.apps.values()):
-            if app.name == registration.app_name or app.method != "serve":
-                continue
-            if normal_url(app.url) != url:
+        for app in self.catalog.transports.served():
+            if app.app_name == registration.app_name or normal_url(app.url) != url:
                 continue
             _log.warning(
                 "the app %s is now served where the app %s was: %s is removed",
                 registration.app_name,
-                app.name,
-                app.name,
+                app.app_name,
+                app.app_name,
                 extra={"url": url},
             )
-            await self.remove_app(app.name)
-            self._app_book.removed(app.name)
+            await self.remove_app(app.app_name, "serve")
+            self._app_book.removed(app.app_name)
 
-    async def remove_app(self, app_name: str) -> bool:
+    async def choose_route(
+        self, app_name: str, slug: str, *, connect_percent: int | None, pin: bool = False
+    ) -> bool:
+        """Have a function's calls, or with an empty slug all of an app, go another way from the
+        next one on; durable on return. Raises like `receive_events`.
+
+        Args:
+            connect_percent: Of its runs over Connect, 0 to 100; None for the default.
+            pin: Runs stay with the version on which they begin; of an app only.
+        Returns:
+            Whether that is new.
+        """
+        route = PutRoute(app_name=app_name, slug=slug, connect_percent=connect_percent, pin=pin)
+        taken = await self._turns.ask(lambda ticket: RouteChosen(ticket=ticket, route=route))
+        assert isinstance(taken, RouteTaken), "a choice is answered"
+        return taken.modified
+
+    @property
+    def routes(self) -> Routes:
+        """What operators chose."""
+        return self._turns.partition.routes
+
+    def takers(self, app_name: str, slug: str) -> tuple[int, int]:
+        """How many connections of workers take calls of a function, and how many apps over HTTP."""
+        partition = self._turns.partition
+        entry = partition.catalog.by_slug(app_name=app_name, slug=slug)
+        serving = None if entry is None else partition.workers.serving(entry.no)
+        if serving is None:
+            return 0, 0
+        return sum(len(each.connections) for each in serving.versions), len(serving.http)
+
+    async def remove_app(self, app_name: str, method: Method | None = None) -> bool:
         """Take an app out of the list; durable on return. Raises like `receive_events`.
 
+        Args:
+            method: Only this way to it; if there is another, the app stays.
         Returns:
-            Whether there was one of this name.
+            Whether there was one of this name, with such a way to it.
         """
-        gone = await self._turns.ask(lambda ticket: AppRemoved(ticket=ticket, app_name=app_name))
+        gone = await self._turns.ask(
+            lambda ticket: AppRemoved(ticket=ticket, app_name=app_name, method=method)
+        )
         assert isinstance(gone, AppGone), "a removal is answered"
         if gone.found:
             self._catalog_changed()
@@ -288,7 +339,12 @@ class Runtime:
         listed = {function.slug for function in registration.functions}
         for worker in self._turns.attached.values():
             slugs = {slug for app, slug in worker.functions if app == registration.app_name}
-            if missing := sorted(slugs - listed):
+            # What another registration lists, over HTTP, is started all the same.
+            lists = self.catalog.transports.lists
+            missing = [
+                slug for slug in sorted(slugs - listed) if not lists(registration.app_name, slug)
+            ]
+            if missing:
                 _log.warning(
                     "the app %s no longer has functions that a connected worker serves: events do "
                     "not start them any more; all workers of an app must have the same functions",
@@ -349,12 +405,11 @@ class Runtime:
         job_no: int | None,
         generation: int | None,
         ops: Sequence[Op],
-    ) -> str | None:
+    ) -> CheckpointRefusal | None:
         """Store steps of a call that goes on; durable on return. Raises like `receive_events`.
 
         Returns:
-            None if they are stored, else `run_not_found`, `call_stale` or `op_not_allowed`: then
-            nothing is.
+            None if they are stored, else a `CheckpointRefusal`: then nothing is.
         """
         taken = await self._turns.ask(
             lambda ticket: StepsCheckpointed(
@@ -368,6 +423,51 @@ class Runtime:
         )
         assert isinstance(taken, CheckpointTaken), "a checkpoint is answered"
         return taken.refusal
+
+    def submit_checkpoint(
+        self,
+        *,
+        run_id: str,
+        request_id: str,
+        ops: tuple[Op, ...],
+        done: Callable[[CheckpointRefusal | None, StepwellError | None], None],
+    ) -> None:
+        """Like `checkpoint`, for a call that is known by its request id, with a callback: see
+        `submit_report`."""
+        try:
+            fence, run = RequestId(parse_ulid(request_id)), RunId(parse_ulid(run_id))
+        except StepwellError:
+            done("call_stale", None)  # no call of ours
+            return
+        self._turns.partition.ack(fence)
+
+        def answer(result: Any, error: StepwellError | None) -> None:
+            done(result.refusal if isinstance(result, CheckpointTaken) else None, error)
+
+        ticket = self._turns.new_ticket(answer)
+        if ticket is not None:
+            self._turns.put(
+                StepsCheckpointed(
+                    ticket=ticket,
+                    run_id=run,
+                    request_id=fence,
+                    job_no=None,
+                    generation=None,
+                    ops=ops,
+                )
+            )
+
+    def record(self, writes: Sequence[Write], done: Callable[[StoreError | None], None]) -> None:
+        """Store rows that say nothing of runs: `done` hears when they are durable, or why not.
+
+        They are a commit of their own, which waits for the one that is out.
+        """
+        self._turns.record(writes, done)
+
+    def load(self, connection_id: str, instance_id: str) -> WorkerLoad:
+        """What a worker has to do just now."""
+        calls, instance_calls, limit = self._turns.partition.load_of(connection_id, instance_id)
+        return WorkerLoad(calls=calls, instance_calls=instance_calls, limit=limit)
 
     def requests_go_to(self, requester: Requester | None) -> None:
         """Who makes the requests that steps ask of the server."""
@@ -439,6 +539,14 @@ class Runtime:
             return
         # Soft state, so it needs no turn; and it must not come after a loss of the connection.
         self._turns.partition.ack(fence)
+
+    def unheard(self, *, connection_id: str, request_id: str) -> None:
+        """A worker was given a call and will not do it. One that is not known is ignored."""
+        try:
+            fence = RequestId(parse_ulid(request_id))
+        except StepwellError:
+            return
+        self._turns.put(CallUnheard(connection_id=connection_id, request_id=fence))
 
     def extend_lease(self, *, connection_id: str, request_id: str, lease_id: bytes) -> str | None:
         """Let a call go on; returns the id of the new lease, None if the lease is lost."""

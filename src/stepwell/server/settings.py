@@ -176,6 +176,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             flag="--connect-reconnect-grace",
         ),
     ] = 15_000
+    connect_pin_wait_ms: Annotated[
+        int,
+        Option(
+            help="Seconds that a pinned run waits for its version while no worker has it.",
+            read=values.seconds(least=0, most=31_536_000),
+            metavar="SECONDS",
+            flag="--connect-pin-wait",
+        ),
+    ] = 600_000
     connect_drain_wait_ms: Annotated[
         int,
         Option(
@@ -185,6 +194,24 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             flag="--connect-drain-wait",
         ),
     ] = 25_000
+    connect_call_timeout_ms: Annotated[
+        int,
+        Option(
+            help="Seconds that a worker may take to answer a call, or from one checkpoint of it to "
+            "the next.",
+            read=values.seconds(least=0.1, most=30 * 86_400),
+            metavar="SECONDS",
+            flag="--connect-call-timeout",
+        ),
+    ] = 7_200_000
+    connect_apps_max: Annotated[
+        int,
+        Option(
+            help="Most apps of one Connect connection; one with more is refused.",
+            read=values.count(least=1, most=500),
+            metavar="COUNT",
+        ),
+    ] = 10
     sdk_urls: Annotated[
         tuple[str, ...],
         Option(
@@ -263,6 +290,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             many=True,
         ),
     ] = ()
+    step_requests_max: Annotated[
+        int,
+        Option(
+            help="Most requests at a time that the server makes for `fetch` and `ai.infer`; more "
+            "wait. Functions share them.",
+            read=values.count(least=1, most=100_000),
+            metavar="COUNT",
+        ),
+    ] = 200
     retry_interval_ms: Annotated[
         int | None,
         Option(
@@ -296,6 +332,23 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             metavar="COUNT",
         ),
     ] = 10_000
+    worker_history_max: Annotated[
+        int,
+        Option(
+            help="Ended Connect connections that are remembered; the oldest are forgotten first.",
+            read=values.count(least=0, most=1_000_000),
+            metavar="COUNT",
+        ),
+    ] = 10_000
+    worker_history_age_ms: Annotated[
+        int,
+        Option(
+            help="Seconds for which an ended Connect connection is remembered.",
+            read=values.seconds(least=1, most=10 * 366 * 86_400),
+            metavar="SECONDS",
+            flag="--worker-history-age",
+        ),
+    ] = 30 * 86_400_000
     log_level: Annotated[
         str,
         Option(

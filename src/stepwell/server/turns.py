@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import traceback
+from collections import deque
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
 from stepwell.engine.effects import Dispatch
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from stepwell.engine.effects import Transition
     from stepwell.engine.errands import Errand
     from stepwell.engine.inputs import Input
+    from stepwell.engine.rows import Write
     from stepwell.engine.turn import EngineConfig
     from stepwell.store.committer import Committer
     from stepwell.store.interface import Store
@@ -110,6 +112,7 @@ class Turns:
         self.inbox = Inbox()
         self.told = ToldBook()
         self._waiting: dict[int, Done] = {}
+        self._records: deque[tuple[Sequence[Write], Callable[[StoreError | None], None]]] = deque()
         self._ticket = 0
         self._turn_handle: asyncio.Handle | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -146,9 +149,10 @@ class Turns:
                 handle.cancel()
         await self._idle.wait()
         self._committer.close()
-        gone = StoreError("the server is stopping", code="server_stopping")
+        while self._records:
+            self._records.popleft()[1](_stopping())
         for ticket in list(self._waiting):
-            self.answer(ticket, None, gone)
+            self.answer(ticket, None, _stopping())
         self._reader.close()
         self._store.close()
 
@@ -178,7 +182,7 @@ class Turns:
     def new_ticket(self, done: Done) -> int | None:
         """A ticket whose answer goes to `done`; None if `done` was told that there is none."""
         if self._stopped:
-            done(None, StoreError("the server is stopping", code="server_stopping"))
+            done(None, _stopping())
             return None
         try:
             self.inbox.check_room()
@@ -199,6 +203,17 @@ class Turns:
         if len(self.partition.errands) >= ERRANDS_MAX:
             raise overloaded(ERRANDS_MAX, len(self.partition.errands) + 1)
 
+    def record(self, writes: Sequence[Write], done: Callable[[StoreError | None], None]) -> None:
+        """Store rows that are no partition's, in a commit of their own between two turns.
+
+        A failure costs the rows and nothing else. `done` is called once, maybe at once.
+        """
+        if self._stopped:
+            done(_stopping())
+            return
+        self._records.append((writes, done))
+        self._schedule()
+
     def put(self, item: Item) -> None:
         self.inbox.put(item)
         if self._turn_handle is None:
@@ -217,6 +232,9 @@ class Turns:
         self._turn_handle = None
         if self._committer.busy:
             return  # housekeeping came first; its end schedules the turn again
+        if self._records:
+            self._commit_records()
+            return  # what has come in follows at once
         now_ms = self.now_ms()
         items = self.inbox.take_turn()
         try:
@@ -276,12 +294,29 @@ class Turns:
             self._idle.set()
             self._failed(items, StoreError("the server failed", code="internal_error"))
 
+    def _commit_records(self) -> None:
+        writes, tell = self._records.popleft()
+        self._idle.clear()
+        self._worked = True
+
+        def done(error: StoreError | None) -> None:
+            self._idle.set()
+            tell(error)
+            self._settle()
+
+        try:
+            self._committer.submit(writes, done)
+        except Exception:
+            _log.exception("cannot submit a commit")
+            done(StoreError("the server failed", code="internal_error"))
+
     def _settle(self) -> None:
         """After a turn: have the next one if there is something to do, else set the timer."""
         if self._stopped:
             return
         if (
             self.inbox
+            or self._records
             or self._is_behind
             or self.partition.errands
             or self.partition.wanted_queues()
@@ -484,6 +519,10 @@ class Turns:
         done = self._waiting.pop(ticket, None)
         if done is not None:
             done(result, error)
+
+
+def _stopping() -> StoreError:
+    return StoreError("the server is stopping", code="server_stopping")
 
 
 def resolver(future: asyncio.Future[_T]) -> Callable[[_T, StepwellError | None], None]:

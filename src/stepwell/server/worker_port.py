@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import msgspec
@@ -66,7 +66,8 @@ class Taker(msgspec.Struct, frozen=True, kw_only=True):
     """Who takes calls.
 
     `limit` is of the instance, None for no limit; `functions` are (app name, slug) pairs;
-    `version_ms` is when the first connection of this worker version came.
+    `version_ms` is when the first connection of this worker version came; `versions` has what each
+    of its apps calls its version, for runs that are pinned to theirs.
     """
 
     connection_id: str
@@ -74,6 +75,7 @@ class Taker(msgspec.Struct, frozen=True, kw_only=True):
     limit: int | None
     functions: frozenset[tuple[str, str]]
     version_ms: int
+    versions: Mapping[str, str] = {}
 
 
 class Attached(Taker, frozen=True, kw_only=True):
@@ -96,4 +98,5 @@ def attached_input(worker: Taker) -> WorkerAttached:
         limit=worker.limit,
         functions=worker.functions,
         version_ms=worker.version_ms,
+        versions=worker.versions,
     )

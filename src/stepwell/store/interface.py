@@ -19,7 +19,9 @@ from stepwell.engine.rows import (
     PutErrand,
     PutFunction,
     PutQuarantine,
+    PutRoute,
     PutSchedule,
+    PutTransport,
     RunStatus,
     StepKind,
     WatchKind,
@@ -38,9 +40,10 @@ class Store(Protocol):
     def commit(self, writes: Sequence[Write]) -> None:
         """Apply all writes, in order, in one transaction; they are durable on return.
 
-        What is there already: an event or a step stays as it is; a live row, a dedup pair, an
-        errand, a schedule, an app or a function is replaced; a run, a history row or a watch a
-        second time, like an update of a run that is not there, breaks an invariant of the engine.
+        What is there already: an event or a step stays as it is; a live row, a request's secrets,
+        a dedup pair, an errand, a schedule, an app, a function or a worker is replaced; a run, a
+        history row or a watch a second time, like an update of a run that is not there, breaks an
+        invariant of the engine.
 
         Raises:
             Retryable: Nothing was stored (disk full, I/O error); the same writes may come again.
@@ -65,9 +68,10 @@ class Store(Protocol):
     def scan_queued(
         self, function_no: int, *, after: tuple[int, RunId] | None, limit: int
     ) -> list[RunImage]:
-        """Live runs of a function with a job waiting for a worker, by (queued_score, run_id).
+        """Live runs of one queue, by (queued_score, run_id).
 
-        `after` is such a pair, exclusive. It need not be there any more.
+        `function_no` names the queue like that of a live row. `after` is such a pair, exclusive.
+        It need not be there any more.
         """
         ...
 
@@ -78,7 +82,7 @@ class Store(Protocol):
         ...
 
     def queued_functions(self) -> list[int]:
-        """Numbers of the functions that have at least one queued live run, in order."""
+        """Queues that have at least one live run, by `function_no` of the live rows, in order."""
         ...
 
     def next_wake_ms(self, *, after_ms: int) -> int | None:
@@ -122,6 +126,14 @@ class Store(Protocol):
 
     def load_schedules(self) -> list[PutSchedule]:
         """All schedules, by function and text."""
+        ...
+
+    def load_transports(self) -> list[PutTransport]:
+        """All ways to all apps, by app and method."""
+        ...
+
+    def load_routes(self) -> list[PutRoute]:
+        """All routes, by app and slug."""
         ...
 
     def delete_expired_dedups(self, *, now_ms: int, limit: int) -> int:
@@ -209,6 +221,13 @@ class HistoryRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     payload: bytes | None
 
 
+class WorkerRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """A stored connection of a worker."""
+
+    connection_id: bytes
+    body: bytes
+
+
 class Reader(Protocol):
     """Reads for the API and for building calls.
 
@@ -289,6 +308,14 @@ class Reader(Protocol):
         """By seq."""
         ...
 
+    def history_row(self, run_id: RunId, seq: int) -> HistoryRecord | None:
+        """One row of it, however long it is."""
+        ...
+
+    def request_secrets(self, run_id: RunId, seq: int) -> bytes | None:
+        """What a request that is not over must not show. For whoever makes it, and nobody else."""
+        ...
+
     def live_state(self, run_id: RunId) -> bytes | None:
         """The engine's state of a run that is not over (for timelines)."""
         ...
@@ -298,5 +325,22 @@ class Reader(Protocol):
         ...
 
     def count_live(self) -> int: ...
+
+    def worker(self, connection_id: bytes) -> WorkerRecord | None: ...
+
+    def ended_workers(
+        self,
+        *,
+        before: bytes | None = None,
+        app_name: str | None = None,
+        instance_id: str | None = None,
+        limit: int,
+    ) -> list[WorkerRecord]:
+        """Connections that have ended, by id, newest first; `before` is exclusive."""
+        ...
+
+    def open_workers(self, *, limit: int) -> list[WorkerRecord]:
+        """Connections that have not ended, by id: after a crash those that were open."""
+        ...
 
     def close(self) -> None: ...

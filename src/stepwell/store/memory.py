@@ -15,7 +15,10 @@ import msgspec
 from stepwell.engine.rows import (
     DeleteErrand,
     DeleteLive,
+    DeleteRequestSecrets,
+    DeleteRoute,
     DeleteSchedule,
+    DeleteTransport,
     DeleteWatch,
     PutApp,
     PutDedup,
@@ -25,14 +28,19 @@ from stepwell.engine.rows import (
     PutHistory,
     PutLive,
     PutQuarantine,
+    PutRequestSecrets,
+    PutRoute,
     PutRun,
     PutSchedule,
     PutStep,
+    PutTransport,
     PutWatch,
+    PutWorker,
     Row,
     RunImage,
     SetEventRuns,
     StepRef,
+    TrimWorkers,
     UpdateRun,
     WatchKind,
 )
@@ -42,6 +50,7 @@ from stepwell.store.interface import (
     HistoryRecord,
     RunRecord,
     StepRecord,
+    WorkerRecord,
 )
 from stepwell.wire.ids import EventId, RunId, ulid_ms
 
@@ -144,6 +153,14 @@ class MemoryStore:
     def load_schedules(self) -> list[PutSchedule]:
         schedules = self._rows.schedules
         return [schedules[key] for key in sorted(schedules)]
+
+    def load_transports(self) -> list[PutTransport]:
+        transports = self._rows.transports
+        return [transports[key] for key in sorted(transports)]
+
+    def load_routes(self) -> list[PutRoute]:
+        routes = self._rows.routes
+        return [routes[key] for key in sorted(routes)]
 
     def delete_expired_dedups(self, *, now_ms: int, limit: int) -> int:
         with self._lock:
@@ -294,6 +311,12 @@ class MemoryReader:
             history = list(self._rows.history.get(run_id, {}).values())
         return sorted(history, key=lambda row: row.seq)
 
+    def history_row(self, run_id: RunId, seq: int) -> HistoryRecord | None:
+        return self._rows.history.get(run_id, {}).get(seq)
+
+    def request_secrets(self, run_id: RunId, seq: int) -> bytes | None:
+        return self._rows.secrets.get((run_id, seq))
+
     def live_state(self, run_id: RunId) -> bytes | None:
         live = self._rows.live.get(run_id)
         return None if live is None else live.state
@@ -303,6 +326,37 @@ class MemoryReader:
 
     def count_live(self) -> int:
         return len(self._rows.live)
+
+    def worker(self, connection_id: bytes) -> WorkerRecord | None:
+        row = self._rows.workers.get(connection_id)
+        return None if row is None else _worker_record(row)
+
+    def ended_workers(
+        self,
+        *,
+        before: bytes | None = None,
+        app_name: str | None = None,
+        instance_id: str | None = None,
+        limit: int,
+    ) -> list[WorkerRecord]:
+        with self._lock:
+            rows = sorted(
+                self._rows.workers.values(), key=lambda row: row.connection_id, reverse=True
+            )
+        found = [
+            _worker_record(row)
+            for row in rows
+            if row.ended_at_ms is not None
+            and (before is None or row.connection_id < before)
+            and (app_name is None or app_name in row.app_names)
+            and (instance_id is None or row.instance_id == instance_id)
+        ]
+        return found[:limit]
+
+    def open_workers(self, *, limit: int) -> list[WorkerRecord]:
+        with self._lock:
+            rows = sorted(self._rows.workers.values(), key=lambda row: row.connection_id)
+        return [_worker_record(row) for row in rows if row.ended_at_ms is None][:limit]
 
     def close(self) -> None:
         """There is nothing to release."""
@@ -323,11 +377,15 @@ class _Rows:
         self.due: list[_Place] = []  # (wake_at_ms, run id) in order
         self.steps: dict[RunId, dict[str, StepRecord]] = {}
         self.history: dict[RunId, dict[int, HistoryRecord]] = {}
+        self.secrets: dict[tuple[RunId, int], bytes] = {}
         self.dedups: dict[tuple[int, str], PutDedup] = {}
         self.quarantine: list[PutQuarantine] = []
         self.watches: dict[_WatchPlace, dict[bytes, RunId]] = {}
         self.errands: dict[bytes, PutErrand] = {}
         self.schedules: dict[tuple[int, str], PutSchedule] = {}
+        self.transports: dict[tuple[str, str], PutTransport] = {}
+        self.routes: dict[tuple[str, str], PutRoute] = {}
+        self.workers: dict[bytes, PutWorker] = {}
 
     def check(self, writes: Sequence[Write]) -> None:
         """Assert what `apply` relies on: a list of writes is applied whole or not at all."""
@@ -375,6 +433,10 @@ class _Rows:
                 self._drop_live(write.run_id)
             case PutHistory():
                 self._put_history(write)
+            case PutRequestSecrets():
+                self.secrets[write.run_id, write.seq] = write.secrets
+            case DeleteRequestSecrets():
+                self.secrets.pop((write.run_id, write.seq), None)
             case PutDedup():
                 self.dedups[write.function_no, write.key] = write
             case SetEventRuns():
@@ -396,12 +458,24 @@ class _Rows:
                 self.schedules[write.function_no, write.cron] = write
             case DeleteSchedule():
                 self.schedules.pop((write.function_no, write.cron), None)
+            case PutTransport():
+                self.transports[write.app_name, write.method] = write
+            case DeleteTransport():
+                self.transports.pop((write.app_name, write.method), None)
+            case PutRoute():
+                self.routes[write.app_name, write.slug] = write
+            case DeleteRoute():
+                self.routes.pop((write.app_name, write.slug), None)
             case PutApp():
                 self.apps[write.name] = write
             case PutFunction():
                 self.functions[write.no] = write
             case PutQuarantine():
                 self.quarantine.append(write)
+            case PutWorker():
+                self.workers[write.connection_id] = write
+            case TrimWorkers():
+                self._trim_workers(write)
             case _:
                 assert_never(write)
 
@@ -490,6 +564,22 @@ class _Rows:
             attempt=row.attempt,
             payload=row.payload,
         )
+
+    def _trim_workers(self, trim: TrimWorkers) -> None:
+        ended = sorted(
+            (row.ended_at_ms, row.connection_id)
+            for row in self.workers.values()
+            if row.ended_at_ms is not None
+        )
+        most = max(0, len(ended) - trim.keep)
+        while most < len(ended) and ended[most][0] < trim.ended_before_ms:
+            most += 1
+        for _ended_at_ms, connection_id in ended[: min(most, trim.limit)]:
+            del self.workers[connection_id]
+
+
+def _worker_record(row: PutWorker) -> WorkerRecord:
+    return WorkerRecord(connection_id=row.connection_id, body=row.body)
 
 
 def _watch_place(row: PutWatch | DeleteWatch) -> _WatchPlace:

@@ -15,6 +15,7 @@ from stepwell.wire.connect_pb2 import (
     AuthData,
     ConnectMessage,
     FlushResponse,
+    GatewayCheckpointAckData,
     GatewayConnectionReadyData,
     GatewayExecutorRequestData,
     SDKResponse,
@@ -22,6 +23,7 @@ from stepwell.wire.connect_pb2 import (
     StartResponse,
     SystemAttributes,
     SystemError,
+    WorkerCheckpointData,
     WorkerConnectRequestData,
     WorkerReplyAckData,
     WorkerRequestAckData,
@@ -31,6 +33,7 @@ from stepwell.wire.connect_pb2 import (
 )
 
 __all__ = [
+    "CHECKPOINTS",
     "REPLY_IS_ACK",
     "STEPWELL_CAPABILITY",
     "SUBPROTOCOL",
@@ -38,6 +41,7 @@ __all__ = [
     "AuthData",
     "ConnectMessage",
     "FlushResponse",
+    "GatewayCheckpointAckData",
     "GatewayConnectionReadyData",
     "GatewayExecutorRequestData",
     "Kind",
@@ -47,6 +51,7 @@ __all__ = [
     "Status",
     "SystemAttributes",
     "SystemError",
+    "WorkerCheckpointData",
     "WorkerConnectRequestData",
     "WorkerReplyAckData",
     "WorkerRequestAckData",
@@ -68,6 +73,10 @@ REPLY_IS_ACK = "reply-is-ack"
 """The extension by which a reply also acknowledges its call, so that a call that is answered at
 once need not be acknowledged before."""
 
+CHECKPOINTS = "checkpoints"
+"""The extension by which a worker may report the steps of a call while it goes on, with the kinds
+from 100."""
+
 
 class Kind(IntEnum):
     """What the payload of a `ConnectMessage` holds."""
@@ -88,6 +97,8 @@ class Kind(IntEnum):
     WORKER_REQUEST_EXTEND_LEASE_ACK = 13
     SYNC_FAILED = 14
     WORKER_STATUS = 15
+    WORKER_CHECKPOINT = 100
+    GATEWAY_CHECKPOINT_ACK = 101
 
 
 class Status(IntEnum):

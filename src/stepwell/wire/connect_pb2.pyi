@@ -25,6 +25,8 @@ class GatewayMessageType(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     WORKER_REQUEST_EXTEND_LEASE_ACK: _ClassVar[GatewayMessageType]
     SYNC_FAILED: _ClassVar[GatewayMessageType]
     WORKER_STATUS: _ClassVar[GatewayMessageType]
+    WORKER_CHECKPOINT: _ClassVar[GatewayMessageType]
+    GATEWAY_CHECKPOINT_ACK: _ClassVar[GatewayMessageType]
 
 class SDKResponseStatus(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -47,6 +49,8 @@ WORKER_REQUEST_EXTEND_LEASE: GatewayMessageType
 WORKER_REQUEST_EXTEND_LEASE_ACK: GatewayMessageType
 SYNC_FAILED: GatewayMessageType
 WORKER_STATUS: GatewayMessageType
+WORKER_CHECKPOINT: GatewayMessageType
+GATEWAY_CHECKPOINT_ACK: GatewayMessageType
 NOT_COMPLETED: SDKResponseStatus
 DONE: SDKResponseStatus
 ERROR: SDKResponseStatus
@@ -203,6 +207,18 @@ class WorkerStatusData(_message.Message):
     shutdown_requested: bool
     def __init__(self, in_flight_request_ids: _Optional[_Iterable[str]] = ..., shutdown_requested: bool = ...) -> None: ...
 
+class WorkerCheckpointData(_message.Message):
+    __slots__ = ("request_id", "run_id", "seq", "steps")
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    SEQ_FIELD_NUMBER: _ClassVar[int]
+    STEPS_FIELD_NUMBER: _ClassVar[int]
+    request_id: str
+    run_id: str
+    seq: int
+    steps: bytes
+    def __init__(self, request_id: _Optional[str] = ..., run_id: _Optional[str] = ..., seq: _Optional[int] = ..., steps: _Optional[bytes] = ...) -> None: ...
+
 class GatewayConnectionReadyData(_message.Message):
     __slots__ = ("heartbeat_interval", "extend_lease_interval", "status_interval", "extensions")
     HEARTBEAT_INTERVAL_FIELD_NUMBER: _ClassVar[int]
@@ -268,6 +284,16 @@ class WorkerReplyAckData(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     def __init__(self, request_id: _Optional[str] = ...) -> None: ...
+
+class GatewayCheckpointAckData(_message.Message):
+    __slots__ = ("request_id", "seq", "refusal")
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    SEQ_FIELD_NUMBER: _ClassVar[int]
+    REFUSAL_FIELD_NUMBER: _ClassVar[int]
+    request_id: str
+    seq: int
+    refusal: str
+    def __init__(self, request_id: _Optional[str] = ..., seq: _Optional[int] = ..., refusal: _Optional[str] = ...) -> None: ...
 
 class SystemError(_message.Message):
     __slots__ = ("code", "data", "message")

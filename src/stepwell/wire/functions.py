@@ -64,6 +64,11 @@ class Registration(msgspec.Struct, frozen=True, kw_only=True):
     functions: tuple[FunctionConfig, ...]
     checksum: str
 
+    @property
+    def version_name(self) -> str:
+        """What tells this version of the app from others: its own word, else its content."""
+        return self.app_version or self.checksum[:12]
+
 
 def parse_register(body: bytes) -> Registration:
     """Read the body of `POST /fn/register`.

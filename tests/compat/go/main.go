@@ -1,6 +1,6 @@
 // The functions of all scenarios, for the official Go SDK.
 //
-//	app serve 127.0.0.1:4321    or    app connect <instance id>
+//	app serve 127.0.0.1:4321    or    app connect <instance id>    or    app noted -
 //
 // It prints one line of JSON when it is ready. The functions have the same ids, events and results
 // in every language.
@@ -175,6 +175,141 @@ func steps() {
 		}
 		after, err := step.Run(ctx, "after", gives(3))
 		return before + held + after, err
+	})
+}
+
+func note(in input, name string) error {
+	file, err := os.OpenFile(text(in.Event.Data["ledger"]), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	_, err = file.WriteString(name + "\n")
+	return err
+}
+
+func exists(path any) bool {
+	_, err := os.Stat(text(path))
+	return err == nil
+}
+
+func checkpoints() {
+	buffered := &checkpoint.Config{BatchSteps: 5}
+	// each runs these steps one after the other, with what each of them does.
+	each := func(ctx context.Context, body func(name string) error, names ...string) error {
+		for _, name := range names {
+			_, err := step.Run(ctx, name, func(context.Context) (any, error) { return nil, body(name) })
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	add(opts{ID: "eager", Checkpoint: checkpoint.ConfigSafe}, func(ctx context.Context, in input) (any, error) {
+		begun := []int64{}
+		for _, name := range []string{"a", "b", "c"} {
+			at, err := step.Run(ctx, name, func(context.Context) (int64, error) {
+				return time.Now().UnixMilli(), nil
+			})
+			if err != nil {
+				return nil, err
+			}
+			begun = append(begun, at)
+		}
+		return begun, nil
+	})
+	add(opts{ID: "buffered", Checkpoint: buffered}, func(ctx context.Context, in input) (any, error) {
+		sum := 0
+		for _, name := range []string{"a", "b", "c"} {
+			one, err := step.Run(ctx, name, gives(1))
+			if err != nil {
+				return nil, err
+			}
+			sum += one
+		}
+		return sum, nil
+	})
+	add(opts{ID: "buffered-fails", Checkpoint: buffered}, func(ctx context.Context, in input) (any, error) {
+		a, err := step.Run(ctx, "a", gives(1))
+		if err != nil {
+			return nil, err
+		}
+		b, err := step.Run(ctx, "b", func(context.Context) (int, error) {
+			if in.InputCtx.Attempt == 0 {
+				return 0, errors.New("busy")
+			}
+			return 2, nil
+		})
+		return a + b, err
+	})
+	add(opts{ID: "buffered-sleeps", Checkpoint: buffered}, func(ctx context.Context, in input) (any, error) {
+		first := text(in.Event.Data["first"])
+		if first == "" {
+			first = "a"
+		}
+		if err := each(ctx, func(string) error { return nil }, first, "b"); err != nil {
+			return nil, err
+		}
+		step.Sleep(ctx, "nap", 100*time.Millisecond)
+		_, err := step.Run(ctx, "c", gives(3))
+		return 6, err
+	})
+	add(opts{ID: "eager-parallel", Checkpoint: checkpoint.ConfigSafe}, func(ctx context.Context, in input) (any, error) {
+		body := func(name string) error { return note(in, name) }
+		if err := each(ctx, body, "before"); err != nil {
+			return nil, err
+		}
+		results := group.Parallel(ctx,
+			func(ctx context.Context) (any, error) { return nil, each(ctx, body, "left") },
+			func(ctx context.Context) (any, error) { return nil, each(ctx, body, "right") },
+		)
+		if err := results.AnyError(); err != nil {
+			return nil, err
+		}
+		return "done", each(ctx, body, "after")
+	})
+	short := &checkpoint.Config{MaxRuntime: 200 * time.Millisecond}
+	add(opts{ID: "short", Checkpoint: short}, func(ctx context.Context, in input) (any, error) {
+		withSteps, _ := in.Event.Data["steps"].(bool)
+		body := func(name string) error { return note(in, name) }
+		if withSteps {
+			if err := each(ctx, body, "a"); err != nil {
+				return nil, err
+			}
+		}
+		if err := body("between"); err != nil {
+			return nil, err
+		}
+		time.Sleep(400 * time.Millisecond)
+		if withSteps {
+			if err := each(ctx, body, "b"); err != nil {
+				return nil, err
+			}
+		}
+		return "done", nil
+	})
+	add(opts{ID: "eager-date", Checkpoint: checkpoint.ConfigSafe}, func(ctx context.Context, in input) (any, error) {
+		found, err := step.Run(ctx, "a", func(context.Context) (any, error) { return time.Unix(0, 0).UTC(), nil })
+		if err != nil {
+			return nil, err
+		}
+		live, err := step.Run(ctx, "live", gives(fmt.Sprint(found)))
+		if err != nil {
+			return nil, err
+		}
+		step.Sleep(ctx, "nap", 100*time.Millisecond)
+		return []string{live, fmt.Sprint(found)}, nil
+	})
+	often := 20
+	add(opts{ID: "eager-ledger", Retries: &often, Checkpoint: checkpoint.ConfigSafe}, func(ctx context.Context, in input) (any, error) {
+		body := func(name string) error {
+			err := note(in, name)
+			for name == "s2" && !exists(in.Event.Data["gate"]) {
+				time.Sleep(20 * time.Millisecond)
+			}
+			return err
+		}
+		return "done", each(ctx, body, "s0", "s1", "s2", "s3", "s4")
 	})
 }
 
@@ -412,10 +547,15 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	transport, place := os.Args[1], os.Args[2]
+	if transport == "noted" {
+		noted(ctx)
+		return
+	}
 	plain := must(inngestgo.NewClient(inngestgo.ClientOpts{AppID: app}))
 	streaming := must(inngestgo.NewClient(inngestgo.ClientOpts{AppID: app, UseStreaming: true}))
 	clients = []inngestgo.Client{plain, streaming}
 	steps()
+	checkpoints()
 	failures()
 	server()
 	cancellation()

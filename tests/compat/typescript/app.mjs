@@ -5,7 +5,7 @@
 // It prints one line of JSON when it is ready. The functions have the same ids, events and results
 // in every language.
 
-import { existsSync } from "node:fs";
+import { appendFileSync, existsSync } from "node:fs";
 import { createServer } from "node:http";
 import { setTimeout as delay } from "node:timers/promises";
 
@@ -95,6 +95,81 @@ define("hold", {}, async ({ event, step }) => {
     return 2;
   });
   return before + held + (await step.run("after", () => 3));
+});
+
+// --- checkpoints ---
+
+const eager = (config = true) => ({ checkpointing: config });
+const note = (event, name) => appendFileSync(event.data.ledger, `${name}\n`);
+
+define("eager", { ...eager() }, async ({ step }) => {
+  const begun = [];
+  for (const id of ["a", "b", "c"]) begun.push(await step.run(id, () => Date.now()));
+  return begun;
+});
+
+define("buffered", { ...eager({ bufferedSteps: 5 }) }, async ({ step }) => {
+  let sum = 0;
+  for (const id of ["a", "b", "c"]) sum += await step.run(id, () => 1);
+  return sum;
+});
+
+define("buffered-fails", { ...eager({ bufferedSteps: 5 }) }, async ({ step, attempt }) => {
+  const a = await step.run("a", () => 1);
+  const b = await step.run("b", () => {
+    if (attempt === 0) throw new Error("busy");
+    return 2;
+  });
+  return a + b;
+});
+
+define("buffered-sleeps", { ...eager({ bufferedSteps: 5 }) }, async ({ event, step }) => {
+  const a = await step.run(event.data.first ?? "a", () => 1);
+  const b = await step.run("b", () => 2);
+  await step.sleep("nap", 100);
+  return a + b + (await step.run("c", () => 3));
+});
+
+define("eager-parallel", { ...eager() }, async ({ event, step }) => {
+  const run = (id) => step.run(id, () => note(event, id));
+  await run("before");
+  await Promise.all([run("left"), run("right")]);
+  await run("after");
+  return "done";
+});
+
+define("eager-attempts", { ...eager() }, async ({ event, step }) => {
+  if (!existsSync(event.data.ledger)) {
+    note(event, "failed");
+    throw new Error("busy");
+  }
+  const a = await step.run("a", () => 1);
+  return a + (await step.run("b", () => 2));
+});
+
+define("short", { ...eager({ maxRuntime: 200 }) }, async ({ event, step }) => {
+  if (event.data.steps) await step.run("a", () => note(event, "a"));
+  note(event, "between");
+  await delay(400);
+  if (event.data.steps) await step.run("b", () => note(event, "b"));
+  return "done";
+});
+
+define("eager-date", { ...eager() }, async ({ step }) => {
+  const found = await step.run("a", () => new Date(0));
+  const live = await step.run("live", () => String(found));
+  await step.sleep("nap", 100);
+  return [live, String(found)];
+});
+
+define("eager-ledger", { ...eager(), retries: 20 }, async ({ event, step }) => {
+  for (const id of ["s0", "s1", "s2", "s3", "s4"]) {
+    await step.run(id, async () => {
+      note(event, id);
+      while (id === "s2" && !existsSync(event.data.gate)) await delay(20);
+    });
+  }
+  return "done";
 });
 
 // --- errors ---

@@ -214,6 +214,25 @@ async def test_after_the_grace_the_call_goes_to_another_worker() -> None:  # REA
 
 
 @on_loop
+async def test_the_slot_of_a_worker_that_died_is_free_when_its_call_is_lost() -> None:  # 47
+    async with serve(connect_reconnect_grace_ms=50) as served:
+        async with served.worker(instance_id="small", max_worker_concurrency=1) as worker:
+            first = await served.send_event()
+            held = await worker.call()
+            await worker.send(ack(held.id))
+            second = await served.send_event()
+            assert await worker.is_idle()
+            worker.socket.transport.abort()
+        async with served.worker(instance_id="small", max_worker_concurrency=1) as worker:
+            for event_id in (first, second):
+                call = await worker.call()
+                assert call.id != held.id
+                assert await worker.is_idle(), "one at a time"
+                await worker.finish(call)
+                assert (await served.ended(event_id))["status"] == "Completed"
+
+
+@on_loop
 async def test_a_worker_that_takes_a_call_and_is_silent_loses_it_with_its_lease() -> None:  # 25
     async with serve(connect_lease_ms=100) as served, served.worker() as worker:
         event_id = await served.send_event()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from stepwell.server.gateway.socket import LATE_WAIT_MS
 from stepwell.server.workers import WorkerStatus
 from stepwell.wire.connect import Kind
 from tests.e2e.gateway.raw_worker import open_bench, until
@@ -152,8 +153,6 @@ async def test_a_drain_asks_workers_to_move_and_ends_those_that_stay() -> None: 
         }
         await moves.socket.close(1000, "")
         assert b"503" in await bench.http(b"GET /ready HTTP/1.1\r\nHost: a\r\n\r\n")
-        async with bench.socket() as late:
-            assert await late.closed() == CLOSING
         clock.advance(24_999)
         assert bench.gateway.connection_count == 1
         clock.advance(1)
@@ -161,6 +160,40 @@ async def test_a_drain_asks_workers_to_move_and_ends_those_that_stay() -> None: 
         async with asyncio.timeout(5):
             await bench.gateway.drained()
         assert bench.book.get(stays.connection_id).disconnect_reason == "GATEWAY_DRAINING"  # type: ignore[union-attr]
+
+
+@on_loop
+async def test_a_socket_that_comes_during_a_drain_is_turned_away_when_it_has_waited() -> None:  # 36
+    clock = ManualClock()
+    async with open_bench(clock=clock) as bench:
+        bench.gateway.begin_drain()
+        async with bench.socket() as late:
+            await bench.gateway.drained()  # nobody waits for it
+            assert bench.gateway.connection_count == 1
+            clock.advance(LATE_WAIT_MS - 1)
+            assert late.socket.close_code is None
+            clock.advance(1)
+            assert await late.closed() == CLOSING
+        await until(lambda: bench.gateway.connection_count == 0)
+
+
+@on_loop
+async def test_a_late_socket_that_does_not_wait_is_turned_away_at_once() -> None:  # 36
+    async with open_bench() as bench:
+        bench.gateway.begin_drain()
+        async with bench.socket() as late:
+            await late.send(late.hello())
+            assert await late.closed() == CLOSING
+        assert bench.book.list() == []
+
+
+@on_loop
+async def test_a_late_socket_hears_why_when_the_gateway_ends() -> None:  # 36, 52
+    async with contextlib.AsyncExitStack() as sockets:
+        async with open_bench() as bench:
+            bench.gateway.begin_drain()
+            late = await sockets.enter_async_context(bench.socket())
+        assert await late.closed() == CLOSING
 
 
 @on_loop

@@ -90,7 +90,7 @@ async def test_empty_fragments_take_no_room() -> None:
         pong = await worker.socket.ping()
         await pong
         (open_socket,) = bench.gateway._sockets
-        assert open_socket._parts == whole[:3]
+        assert open_socket._reader.held_bytes == len(whole[:3])
         send_frame(worker, Opcode.CONT, whole[3:], fin=True)
         await worker.receive_kind(Kind.WORKER_REPLY_ACK)
         await alive(worker)
@@ -119,7 +119,10 @@ async def test_a_worker_gets_in_while_others_hold_all_bytes(
         send_frame(large, Opcode.BINARY, b"x" * 99_900, fin=False)
         pong = await large.socket.ping()
         await pong
+        (open_socket,) = bench.gateway._sockets
+        assert open_socket._reader.held_bytes == 99_900
         async with bench.worker() as worker:
+            assert open_socket._reader.held_bytes == 0
             assert await large.closed() == COME_AGAIN
             await worker.send(reply("big", status=1, body=b'"' + b"x" * 200_000 + b'"'))
             await worker.receive_kind(Kind.WORKER_REPLY_ACK)

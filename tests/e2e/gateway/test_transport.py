@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import socket
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,9 +13,10 @@ import websockets
 from websockets.frames import Frame, Opcode
 
 from stepwell.server.gateway import socket as gateway_socket
+from stepwell.server.gateway.request import HEAD_BYTES_MAX
 from stepwell.wire.connect import Kind
 from tests.e2e.gateway.raw_worker import open_bench, until
-from tests.unit.server.gateway.messages import HEARTBEAT, PAUSE, app, made, reply
+from tests.unit.server.gateway.messages import HEARTBEAT, PAUSE, ack, app, made, reply
 from tests.unit.server.loop import on_loop
 from tests.unit.server.manual_clock import ManualClock
 
@@ -99,6 +101,51 @@ async def test_a_connection_header_with_several_words_is_understood() -> None:
         writer.close()
 
 
+@on_loop
+async def test_a_request_may_come_in_any_pieces() -> None:
+    request = b"GET /ready HTTP/1.1\r\nHost: a\r\n\r\n"
+    async with open_bench() as bench:
+        for step in (1, 2, 3, 20):
+            reader, writer = await asyncio.open_connection("127.0.0.1", bench.port)
+            writer.transport.get_extra_info("socket").setsockopt(
+                socket.IPPROTO_TCP, socket.TCP_NODELAY, 1
+            )
+            for at in range(0, len(request), step):
+                writer.write(request[at : at + step])
+                await asyncio.sleep(0)
+            async with asyncio.timeout(5):
+                assert (await reader.read()).endswith(b"\r\n\r\nready")
+            writer.close()
+
+
+@pytest.mark.parametrize(
+    ("size", "status"), [(HEAD_BYTES_MAX - 100, 200), (HEAD_BYTES_MAX + 100, 431), (300_000, 431)]
+)
+def test_a_head_has_a_largest_size(size: int, status: int) -> None:
+    @on_loop
+    async def check() -> None:
+        async with open_bench() as bench:
+            reader, writer = await asyncio.open_connection("127.0.0.1", bench.port)
+            writer.write(b"GET /ready HTTP/1.1\r\nHost: a\r\nX-Long: " + b"x" * size)
+            if status == 200:
+                writer.write(b"\r\n\r\n")
+            async with asyncio.timeout(5):
+                assert b" %d " % status in await reader.readline()
+            writer.close()
+
+    check()
+
+
+@on_loop
+async def test_who_has_not_asked_yet_is_cut_off_when_the_gateway_ends() -> None:
+    async with open_bench() as bench:
+        reader, writer = await asyncio.open_connection("127.0.0.1", bench.port)
+        await until(lambda: len(bench.gateway._doors) == 1)
+    async with asyncio.timeout(1):  # sooner than a request has to come
+        assert await reader.read() == b""
+    writer.close()
+
+
 # --- messages ---
 
 
@@ -118,9 +165,7 @@ def test_a_larger_message_ends_the_connection(size: int) -> None:  # 38
         async with open_bench() as bench, bench.worker() as worker:
             with contextlib.suppress(websockets.ConnectionClosed):
                 await worker.send(b"x" * size)
-            code, reason = await worker.closed()
-            assert code == 1009
-            assert str(MESSAGE_BYTES_MAX) in reason
+            assert await worker.closed() == (1009, "read limited at 8388609 bytes")
             await until(lambda: bench.book.live_count == 0)
             assert bench.book.list()[0].disconnect_reason == "MESSAGE_TOO_LARGE"
             assert bench.runtime.named("gone") == [worker.connection_id]
@@ -150,6 +195,34 @@ async def test_a_message_in_fragments_is_joined_and_pings_may_come_between() -> 
         await worker.receive_kind(Kind.WORKER_REPLY_ACK)
         assert bench.runtime.named("report") == ["in parts"]
         await alive(worker)
+
+
+@on_loop
+async def test_a_large_message_may_follow_the_hello_at_once() -> None:
+    large = reply("large", status=1, body=b'"' + b"x" * 5 * 2**20 + b'"')
+    async with open_bench() as bench, bench.socket() as worker:
+        await worker.receive_kind(Kind.GATEWAY_HELLO)
+        worker.socket.transport.write(
+            Frame(Opcode.BINARY, worker.hello()).serialize(mask=True)
+            + Frame(Opcode.BINARY, large).serialize(mask=True)
+        )
+        await worker.receive_kind(Kind.GATEWAY_CONNECTION_READY)
+        await worker.receive_kind(Kind.WORKER_REPLY_ACK)
+        assert bench.runtime.named("report") == ["large"]
+
+
+@on_loop
+async def test_what_came_in_one_packet_before_a_close_frame_counts_before_it() -> None:
+    async with open_bench() as bench, bench.worker() as worker:
+        worker.socket.transport.write(
+            Frame(Opcode.BINARY, ack("taken")).serialize(mask=True)
+            + Frame(Opcode.BINARY, reply("done", status=1, body=b"1")).serialize(mask=True)
+            + Frame(Opcode.CLOSE, b"\x03\xe8").serialize(mask=True)
+        )
+        await worker.receive_kind(Kind.WORKER_REPLY_ACK)
+        assert (await worker.closed())[0] == 1000
+        asked = [name for name, _ in bench.runtime.asked]
+        assert asked[-4:] == ["acked", "report", "detach", "gone"]
 
 
 @on_loop
@@ -230,6 +303,45 @@ def test_frames_that_no_library_sends_end_the_connection(raw: bytes) -> None:
             await until(lambda: bench.gateway.connection_count == 0)
 
     check()
+
+
+@pytest.mark.parametrize("raw", [b"\x82\x05hello", b"\x81\x80\0\0\0\0", b"\x82\xff" + b"\x0f" * 12])
+def test_a_peer_that_was_refused_is_left_without_waiting_for_it(raw: bytes) -> None:
+    @on_loop
+    async def check() -> None:
+        clock = ManualClock()  # stands still
+        async with open_bench(clock=clock) as bench, bench.worker() as worker:
+            worker.socket.transport.write(raw)
+            code, _reason = await worker.closed()
+            assert code in (1002, 1007, 1009)
+            await until(lambda: bench.gateway.connection_count == 0)
+
+    check()
+
+
+@on_loop
+async def test_what_follows_something_that_was_refused_is_not_read_for_ever() -> None:
+    clock = ManualClock()
+    async with open_bench(clock=clock) as bench:
+        reader, writer = await asyncio.open_connection("127.0.0.1", bench.port)
+        writer.write(
+            b"GET /v0/connect HTTP/1.1\r\nUpgrade: websocket\r\nConnection: upgrade\r\n"
+            + KEY
+            + b"\r\n"
+        )
+        writer.write(b"\x82\x05hello")
+        await until(lambda: bench.gateway.connection_count == 1)
+        (open_socket,) = bench.gateway._sockets
+        for _ in range(2 * gateway_socket.DROPPED_BYTES_MAX // 2**20):
+            writer.write(bytes(2**20))
+            await asyncio.sleep(0)
+        await until(lambda: not open_socket._is_reading)
+        assert open_socket._reader.held_bytes == 0
+        async with asyncio.timeout(5):
+            assert b"no mask" in await reader.read()
+        clock.advance(2_000)
+        await until(lambda: bench.gateway.connection_count == 0)
+        writer.transport.abort()
 
 
 @on_loop

@@ -82,7 +82,7 @@ def api_server() -> Iterator[tuple[ScriptedApi, str]]:
             # Without saying so: the client finds out with its next request.
             self.close_connection = script.hang_up_after_each
 
-        do_GET = do_POST = _play
+        do_GET = do_POST = do_PUT = do_DELETE = _play
 
         def log_message(self, format: str, *args: Any) -> None:
             """Nothing: pytest shows what matters."""

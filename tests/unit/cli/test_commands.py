@@ -292,21 +292,78 @@ def test_show_event_that_started_nothing(ask: Callable[..., Ran], script: Script
     assert out.splitlines()[-1].startswith("started no function: no registered function")
 
 
+WORKER = {
+    "id": "c1", "instanceId": "one", "status": "READY", "apps": [{"id": "shop", "version": "v7"}],
+    "sdkLanguage": "py", "sdkVersion": "v1", "maxWorkerConcurrency": 5, "callsDone": 12,
+    "load": {"calls": 2, "instanceCalls": 3, "limit": 5}, "ip": "203.0.113.9", "os": "linux",
+    "cpuCores": 8, "memBytes": "17179869184",
+}  # fmt: skip
+LEFT = {
+    "id": "c2", "instanceId": "two", "status": "DISCONNECTED", "apps": [{"id": "other"}],
+    "disconnectReason": "At least one function is invalid", "callsDone": 0,
+}  # fmt: skip
+
+
 def test_list_workers(ask: Callable[..., Ran], script: ScriptedApi) -> None:
-    workers = [
-        {"id": "c1", "instanceId": "one", "status": "READY", "apps": [{"id": "shop"}],
-         "sdkLanguage": "py", "sdkVersion": "v1", "maxWorkerConcurrency": 5},
-        {"id": "c2", "instanceId": "two", "status": "DISCONNECTED", "apps": [{"id": "other"}],
-         "disconnectReason": "At least one function is invalid"},
-    ]  # fmt: skip
-    script.answer("/v2/workers", {"data": workers})
-    ran = ask("list", "workers", "--all", "--app", "shop")
-    assert ran.out.splitlines()[1].split() == ["one", "shop", "READY", "py", "v1", "5", "c1"]
-    assert len(ran.out.splitlines()) == 2
-    assert ("all", "true") in script.last.query
-    left = " ".join(ask("list", "workers", "--all").out.splitlines()[2].split())
-    assert left.endswith("c2 At least one function is invalid")
-    assert msgspec.json.decode(ask("list", "workers", "--json").out) == workers
+    joining = WORKER | {"id": "c0", "status": "CONNECTED"}
+    script.answer("/v2/workers", {"data": [joining, WORKER]})
+    ran = ask("list", "workers", "--app", "shop", "--instance", "one")
+    first, second = ran.out.splitlines()[1:]
+    assert " ".join(first.split()) == "one shop v7 READY 2 of 5 (3 in all) 12 py v1 c1"
+    assert "CONNECTED" in second, "those that take calls come first"
+    assert script.last.query[:2] == [("appId", "shop"), ("instanceId", "one")]
+    assert msgspec.json.decode(ask("list", "workers", "--json").out) == [WORKER, joining]
+
+
+def test_list_workers_and_those_that_left(ask: Callable[..., Ran], script: ScriptedApi) -> None:
+    script.answer("/v2/workers", {"data": [WORKER]})
+    script.answer("/v2/workers", {"data": [LEFT]})
+    ran = ask("list", "workers", "--all", "--limit", "7")
+    left = " ".join(ran.out.splitlines()[2].split())
+    assert left == "two other DISCONNECTED 0 c2 At least one function is invalid"
+    assert {("status", "DISCONNECTED"), ("limit", "7")} <= set(script.last.query)
+
+
+def test_watched_workers_are_printed_when_they_change(
+    ask: Callable[..., Ran], script: ScriptedApi
+) -> None:
+    for workers in ([WORKER], [WORKER], [WORKER, LEFT]):
+        script.answer("/v2/workers", {"data": workers})
+    script.answer("/v2/workers", {"errors": [{"code": "internal_error", "message": "x"}]}, 500)
+    ran = ask("list", "workers", "--watch", "--json")
+    assert ran.code != 0, "it goes on until it is told that something is wrong"
+    shown = [msgspec.json.decode(line) for line in ran.out.splitlines()]
+    assert shown == [[WORKER], [WORKER, LEFT]]
+
+
+def test_show_worker(ask: Callable[..., Ran], script: ScriptedApi) -> None:
+    script.answer("/v2/workers/c1", {"data": WORKER})
+    assert ask("show", "worker", "c1").out.splitlines() == [
+        "worker      one",
+        "connection  c1",
+        "status      READY",
+        "load        2 of 5 (3 in all)",
+        "calls done  12",
+        "limit       5",
+        "sdk         py v1",
+        "address     203.0.113.9",
+        "machine     linux, 8 cores, 16.0 GiB",
+        "app         shop  version v7  0 functions",
+    ]
+    assert msgspec.json.decode(ask("show", "worker", "c1", "--json").out) == WORKER
+
+
+def test_show_worker_by_its_instance(ask: Callable[..., Ran], script: ScriptedApi) -> None:
+    script.answer("/v2/workers", {"data": [LEFT]})
+    assert "because     At least one" in ask("show", "worker", "two").out
+    assert ("instanceId", "two") in script.last.query
+
+
+def test_show_worker_that_is_not_known(ask: Callable[..., Ran], script: ScriptedApi) -> None:
+    script.answer("/v2/workers", {})
+    ran = ask("show", "worker", "three")
+    assert ran.code != 0
+    assert "list workers --all" in ran.err
 
 
 def test_list_apps(ask: Callable[..., Ran], script: ScriptedApi) -> None:

@@ -39,7 +39,7 @@ def loaded(words: list[str], cwd: Path) -> set[str]:
 @pytest.mark.parametrize(
     "command",
     ["version", "send a", "list runs", "list workers", "list apps", "list functions",
-     "list events", "show run 01", "show event 01"],
+     "list events", "show run 01", "show event 01", "show worker 01"],
 )  # fmt: skip
 def test_commands_that_talk_to_a_server_import_neither_server_nor_sdk(
     command: str, tmp_path: Path

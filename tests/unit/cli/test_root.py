@@ -29,6 +29,7 @@ COMMANDS = list(_commands(root))
 def test_the_commands_are_these() -> None:
     assert {" ".join(path) for path in COMMANDS} == {
         "dev", "start", "demo", "send", "version", "show run", "show event", "show app",
+        "show worker", "worker", "route",
         "list runs", "list events", "list workers", "list apps", "list functions",
     }  # fmt: skip
 

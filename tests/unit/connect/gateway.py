@@ -16,12 +16,14 @@ from stepwell.wire.connect import (
     SUBPROTOCOL,
     ConnectMessage,
     FlushResponse,
+    GatewayCheckpointAckData,
     GatewayConnectionReadyData,
     GatewayExecutorRequestData,
     Kind,
     SDKResponse,
     StartRequest,
     StartResponse,
+    WorkerCheckpointData,
     WorkerConnectRequestData,
     WorkerReplyAckData,
     WorkerRequestAckData,
@@ -30,7 +32,7 @@ from stepwell.wire.connect import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
 
     from google.protobuf.message import Message
 
@@ -97,6 +99,18 @@ class Peer:
     async def expect_reply(self) -> SDKResponse:
         return SDKResponse.FromString(await self.expect(Kind.WORKER_REPLY))
 
+    async def expect_checkpoint(self) -> WorkerCheckpointData:
+        payload = await self.expect_past_extensions(Kind.WORKER_CHECKPOINT)
+        return WorkerCheckpointData.FromString(payload)
+
+    async def answer_checkpoint(self, checkpoint: WorkerCheckpointData, refusal: str = "") -> None:
+        await self.send(
+            Kind.GATEWAY_CHECKPOINT_ACK,
+            GatewayCheckpointAckData(
+                request_id=checkpoint.request_id, seq=checkpoint.seq, refusal=refusal
+            ),
+        )
+
     async def expect_extension(self) -> WorkerRequestExtendLeaseData:
         payload = await self.expect(Kind.WORKER_REQUEST_EXTEND_LEASE)
         return WorkerRequestExtendLeaseData.FromString(payload)
@@ -107,12 +121,17 @@ class Peer:
         payload = await self.expect(Kind.WORKER_CONNECT)
         self.hello = WorkerConnectRequestData.FromString(payload)
 
-    async def handshake(self, *, heartbeat: str = "10s", extend: str = "5s") -> None:
+    async def handshake(
+        self, *, heartbeat: str = "10s", extend: str = "5s", extensions: Sequence[str] = ()
+    ) -> None:
         await self.greet()
         await self.send(
             Kind.GATEWAY_CONNECTION_READY,
             GatewayConnectionReadyData(
-                heartbeat_interval=heartbeat, extend_lease_interval=extend, status_interval="0s"
+                heartbeat_interval=heartbeat,
+                extend_lease_interval=extend,
+                status_interval="0s",
+                extensions=extensions,
             ),
         )
 
@@ -154,6 +173,7 @@ class Gateway:
         asked: Set by the first of them.
         start_statuses: What start requests are answered with, in turn; then 200.
         state: What `GET /v0/runs/...` answers, by the end of the path.
+        checkpoint_statuses: What reports over HTTP are answered with, in turn; then 200.
     """
 
     def __init__(self) -> None:
@@ -163,6 +183,8 @@ class Gateway:
         self.flush_statuses: list[int] = []
         self.flushed: asyncio.Queue[SDKResponse] = asyncio.Queue()
         self.state: dict[str, Any] = {}
+        self.checkpoints: list[dict[str, Any]] = []
+        self.checkpoint_statuses: list[int] = []
         self.state_requests: list[tuple[str, str]] = []
         self.api_url = ""
         self.gateway_url = ""
@@ -173,6 +195,7 @@ class Gateway:
         app = web.Application(client_max_size=2**24)
         app.router.add_post("/v0/connect/start", self._start)
         app.router.add_post("/v0/connect/flush", self._flush)
+        app.router.add_post("/v1/checkpoint/{run_id}/async", self._checkpoint)
         app.router.add_get("/v0/runs/{run_id}/{what}", self._state)
         runner = web.AppRunner(app, shutdown_timeout=0.1)
         await runner.setup()
@@ -229,6 +252,11 @@ class Gateway:
             return web.Response(status=status, text="not now")
         self.flushed.put_nowait(reply)
         return web.Response(body=FlushResponse(request_id=reply.request_id).SerializeToString())
+
+    async def _checkpoint(self, request: web.Request) -> web.Response:
+        self.checkpoints.append(await request.json())
+        statuses = self.checkpoint_statuses
+        return web.Response(status=statuses.pop(0) if statuses else 200)
 
     async def _state(self, request: web.Request) -> web.Response:
         path = request.path.removeprefix("/v0/runs/")

@@ -28,10 +28,10 @@ class Story:
         self.worker = worker
         self.started: asyncio.Task[None] | None = None
 
-    async def ready(self, **intervals: str) -> Peer:
+    async def ready(self, **options: Any) -> Peer:
         """The next socket of the worker, its handshake complete."""
         peer = await self.gateway.accept()
-        await peer.handshake(**intervals)
+        await peer.handshake(**options)
         return peer
 
     async def ended(self) -> None:
@@ -64,14 +64,14 @@ async def story(
 
 @asynccontextmanager
 async def story_elsewhere(
-    *functions: Callable[[stepwell.Client], Function[Any]],
+    *functions: Callable[[stepwell.Client], Function[Any]], **options: Any
 ) -> AsyncIterator[Story]:
     """The same, with a thread for the program, so that it may block while the server goes on."""
     async with Gateway() as gateway:
         client = stepwell.Client(
             app_id="shop", api_base_url=gateway.api_url, is_production=False, app_version="v1"
         )
-        worker = connect([(client, [declare(client) for declare in functions])])
+        worker = connect([(client, [declare(client) for declare in functions])], **options)
         told = Story(gateway, worker)
         told.started = asyncio.create_task(
             asyncio.to_thread(lambda: asyncio.run(worker.start())), name="program"
@@ -84,10 +84,12 @@ async def story_elsewhere(
             await told.started
 
 
-def declared(handler: Any, fn_id: str = "ship") -> Callable[[stepwell.Client], Function[Any]]:
+def declared(
+    handler: Any, fn_id: str = "ship", **options: Any
+) -> Callable[[stepwell.Client], Function[Any]]:
     def declare(client: stepwell.Client) -> Function[Any]:
         return client.create_function(
-            fn_id=fn_id, trigger=stepwell.TriggerEvent(event="order/paid")
+            fn_id=fn_id, trigger=stepwell.TriggerEvent(event="order/paid"), **options
         )(handler)
 
     return declare

@@ -10,7 +10,7 @@ import pytest
 
 from stepwell.connect import connection
 from stepwell.connect.blocked import CHECKS, LoopWatch
-from stepwell.connect.worker import Timing
+from stepwell.connect.plan import Timing
 from tests.unit.connect.loop import on_loop
 from tests.unit.connect.story import declared, story
 

@@ -19,6 +19,7 @@ from stepwell.connect.calls import (
     Arrival,
     Calls,
     Reply,
+    Saturation,
 )
 from stepwell.outcome import Outcome
 from stepwell.wire.connect import (
@@ -375,7 +376,7 @@ def test_shrunk_replies_leave_room_for_others() -> None:
 
     answered(calls, "b", Outcome(kind="result", body=b"x" * 15_000))
 
-    assert calls.evict() == []
+    assert calls.saturation is None
 
 
 def test_largest_waiting_reply_is_found() -> None:
@@ -405,20 +406,63 @@ def test_calls_over_the_limit_are_refused() -> None:
         Arrival.RUN,
         Arrival.REFUSED,
     ]
+    assert calls.saturation is Saturation.CALLS
     answered(calls, "a")
+    assert calls.saturation is None
     assert calls.came(request("c"), 0) is Arrival.RUN
 
 
-def test_oldest_waiting_replies_go_when_there_are_too_many_bytes() -> None:
-    calls = Calls(waiting_bytes_max=2_500)
+def test_no_calls_are_taken_while_too_many_bytes_of_replies_wait() -> None:
+    calls = Calls(waiting_bytes_max=4_000)
+    for key in "abcde":
+        calls.came(request(key), 0)
+    for key in "abc":
+        answered(calls, key, Outcome(kind="result", body=b"x" * 1_000))
+    assert calls.saturation is None
+
+    answered(calls, "d", Outcome(kind="result", body=b"x" * 1_000))
+
+    assert calls.saturation is Saturation.REPLIES
+    assert calls.came(request("f"), 1) is Arrival.REFUSED
+    assert calls.came(request("e"), 1) is Arrival.RUNNING  # what was taken goes on
+    assert calls.came(request("a"), 1) is Arrival.DONE
+
+
+def test_replies_over_their_limit_are_kept() -> None:
+    calls = Calls(waiting_bytes_max=1_500)
     for key in "abc":
         calls.came(request(key), 0)
+    for key in "abc":
         answered(calls, key, Outcome(kind="result", body=b"x" * 1_000))
 
-    assert calls.evict() == ["a"]
-    assert calls.evict() == []
-    assert [reply.request_id for reply in calls.waiting()] == ["b", "c"]
-    assert calls.came(request("a"), 1) is Arrival.RUN
+    assert [reply.request_id for reply in calls.waiting()] == ["a", "b", "c"]
+    assert calls.waiting_bytes == sum(len(reply.payload) for reply in calls.waiting())
+
+
+def test_calls_are_taken_again_when_there_is_room() -> None:
+    calls = Calls(waiting_bytes_max=4_000)
+    for key in "abcd":
+        calls.came(request(key), 0)
+    for key in "abcd":
+        answered(calls, key, Outcome(kind="result", body=b"x" * 1_000))
+
+    calls.reply_acked("a", 0)
+    assert calls.saturation is Saturation.REPLIES  # just under the limit is not room
+    calls.reply_acked("b", 0)
+
+    assert calls.saturation is None
+    assert calls.came(request("e"), 1) is Arrival.RUN
+
+
+def test_shrunk_reply_makes_room() -> None:
+    calls = Calls(waiting_bytes_max=10_000)
+    calls.came(request("a"), 0)
+    answered(calls, "a", Outcome(kind="result", body=b"x" * 15_000))
+    assert calls.saturation is Saturation.REPLIES
+
+    calls.shrink("a")
+
+    assert calls.saturation is None
 
 
 def test_calls_that_end_without_an_outcome_are_forgotten() -> None:

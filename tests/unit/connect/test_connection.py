@@ -396,6 +396,42 @@ async def test_two_connections_live_and_end_on_their_own() -> None:
         assert (await second.expect_reply()).body == b"10"
 
 
+@on_loop
+async def test_two_connections_of_a_process_have_limits_of_their_own() -> None:
+    async with Gateway() as gateway:
+        client = client_of(api_base_url=gateway.api_url)
+        functions = [declared(total)(client)]
+        limits = {"worker-1-conn-1": 50, "worker-1-conn-2": 20}
+        connections = [
+            connect(
+                [(client, functions)],
+                instance_id=instance_id,
+                max_worker_concurrency=limit,
+                shutdown_signals=[],
+            )
+            for instance_id, limit in limits.items()
+        ]
+        running = asyncio.ensure_future(asyncio.gather(*(each.start() for each in connections)))
+        peers = [await gateway.accept(), await gateway.accept()]
+        for peer in peers:
+            await peer.handshake()
+        said = {peer.hello.instance_id: peer.hello.max_worker_concurrency for peer in peers}
+        assert said == limits
+
+        for each in connections:
+            await each.close()
+        await running
+
+
+@on_loop
+async def test_limit_can_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("INNGEST_CONNECT_MAX_WORKER_CONCURRENCY", "7")
+    async with story(declared(total)) as told:
+        assert (await told.ready()).hello.max_worker_concurrency == 7
+    async with story(declared(total), max_worker_concurrency=3) as told:  # the option wins
+        assert (await told.ready()).hello.max_worker_concurrency == 3
+
+
 # --- what cannot be connected ---
 
 
@@ -447,6 +483,16 @@ def test_connection_needs_apps_with_functions_of_their_own() -> None:
 def test_options_are_checked_before_anything_starts() -> None:
     with pytest.raises(ConfigError, match="max_worker_concurrency"):
         connect([app_of()], max_worker_concurrency=-1)
+    wrong: list[tuple[dict[str, Any], str]] = [
+        ({"reconnect": 5}, "ReconnectPolicy"),
+        ({"on_state": "print"}, "on_state"),
+        ({"health_port": 70_000}, "health_port"),
+        ({"health_port": True}, "health_port"),
+        ({"health_blocked_limit": 0}, "health_blocked_limit"),
+    ]
+    for options, what in wrong:
+        with pytest.raises(ConfigError, match=what):
+            connect([app_of()], **options)
     with pytest.raises(ConfigError) as caught:
         connect([app_of(signing_key="not hexadecimal")])
     assert caught.value.code == "signing_key_invalid"

@@ -14,6 +14,7 @@ from stepwell.connect.session import (
     REPLIES_BYTES,
     REPLY_AS_ACK_BYTES,
     CallCame,
+    CheckpointAnswered,
     Close,
     Draining,
     Fact,
@@ -26,8 +27,10 @@ from stepwell.connect.session import (
     SyncFailed,
 )
 from stepwell.wire.connect import (
+    CHECKPOINTS,
     REPLY_IS_ACK,
     ConnectMessage,
+    GatewayCheckpointAckData,
     GatewayConnectionReadyData,
     Kind,
     WorkerReplyAckData,
@@ -359,6 +362,54 @@ def test_large_reply_comes_behind_its_acknowledgement(size: int) -> None:
         (Kind.WORKER_REQUEST_ACK, b"ack 1"),
         (Kind.WORKER_REQUEST_ACK, b"ack 2"),
     ]
+
+
+def test_checkpoints_are_taken_where_that_was_agreed() -> None:
+    assert active(extensions=[REPLY_IS_ACK, CHECKPOINTS]).takes_checkpoints
+    assert not active(extensions=[REPLY_IS_ACK]).takes_checkpoints
+    assert not active().takes_checkpoints
+
+
+def test_checkpoint_has_its_turn_among_the_replies_and_is_an_acknowledgement_too() -> None:
+    session = active(extensions=[REPLY_IS_ACK, CHECKPOINTS])
+    session.ack("r-1", lambda: b"ack")
+    session.checkpoint("r-1", b"steps")
+    session.reply("r-2", b"reply")
+    session.checkpoint("r-1", b"more")
+
+    assert sent(session) == [
+        (Kind.WORKER_CHECKPOINT, b"steps"),
+        (Kind.WORKER_REPLY, b"reply"),
+        (Kind.WORKER_CHECKPOINT, b"more"),
+    ]
+
+
+def test_large_checkpoint_comes_behind_its_acknowledgement() -> None:
+    session = active(extensions=[REPLY_IS_ACK, CHECKPOINTS])
+    session.ack("r-1", lambda: b"ack")
+    session.checkpoint("r-1", b"x" * REPLIES_BYTES)
+
+    assert [kind for kind, _ in sent(session)] == [
+        Kind.WORKER_REQUEST_ACK,
+        Kind.WORKER_CHECKPOINT,
+    ]
+
+
+@pytest.mark.parametrize("refusal", ["", "call_stale"])
+def test_answer_to_a_checkpoint_is_told(refusal: str) -> None:
+    session = active(extensions=[CHECKPOINTS])
+    ack = GatewayCheckpointAckData(request_id="r-1", seq=3, refusal=refusal)
+    session.receive(message(Kind.GATEWAY_CHECKPOINT_ACK, ack), 1_000)
+
+    assert session.take_facts() == [CheckpointAnswered(request_id="r-1", number=3, refusal=refusal)]
+
+
+def test_checkpoint_of_a_socket_that_is_over_goes_nowhere() -> None:
+    session = active(extensions=[CHECKPOINTS])
+    session.lost()
+    session.checkpoint("r-1", b"steps")
+
+    assert session.take_output() is None
 
 
 def test_acknowledgements_wait_for_the_end_of_a_turn_where_that_was_agreed() -> None:

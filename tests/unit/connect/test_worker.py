@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import stepwell
-from stepwell.connect import ConnectionState, WorkerConnection, calls, connect, connection, link
-from stepwell.connect.worker import Timing
+from stepwell.connect import ConnectionState, WorkerConnection, calls, connect, link
 from stepwell.wire.connect import Kind, Status
 from stepwell.wire.ids import hash_step_id
 from tests.unit.connect.gateway import GROUP, Gateway
@@ -249,12 +248,11 @@ async def test_gateway_that_answers_no_heartbeats_is_replaced() -> None:
         assert told.worker.get_connection_id() == "connection-2"
 
 
+@pytest.mark.usefixtures("no_flush")
 @on_loop
 async def test_gateway_that_does_not_read_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither heartbeats nor a close frame get through to it."""
     monkeypatch.setattr(link, "ABORT_AFTER_S", 0.1)
-    no_flush = Timing(flush_after_ms=60_000, ack_wait_ms=50, hurry_ms=50)
-    monkeypatch.setattr(connection, "TIMING", no_flush)
 
     async def large(_ctx: Context) -> str:
         return "x" * (4 * 2**20)
@@ -301,11 +299,9 @@ def test_lost_socket_is_replaced_and_running_calls_are_kept(how: str) -> None:
     run()
 
 
+@pytest.mark.usefixtures("no_flush")
 @on_loop
-async def test_reply_whose_acknowledgement_was_lost_is_sent_on_the_new_socket(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(connection, "TIMING", Timing())  # so that it does not leave over HTTP
+async def test_reply_whose_acknowledgement_was_lost_is_sent_on_the_new_socket() -> None:
     async with story(declared(total)) as told:
         first = await told.ready()
         await first.call(data={"total": 4})
@@ -552,6 +548,7 @@ async def test_cancelled_start_cancels_its_calls_and_ends() -> None:
 # --- replies that are too large for the server ---
 
 
+@pytest.mark.usefixtures("no_flush")
 @pytest.mark.parametrize("ready", [True, False])
 def test_reply_that_closed_the_socket_for_its_size_is_not_sent_again(
     ready: bool, caplog: pytest.LogCaptureFixture

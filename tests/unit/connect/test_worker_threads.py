@@ -12,7 +12,7 @@ import uvloop
 
 import stepwell
 from stepwell.connect import connect, connection
-from stepwell.connect.worker import Timing
+from stepwell.connect.plan import Timing
 from stepwell.wire.connect import Kind, SDKResponse, WorkerRequestAckData
 from tests.unit.connect.loop import on_loop
 from tests.unit.connect.story import declared, story_elsewhere, total
@@ -85,6 +85,7 @@ async def test_blocked_program_keeps_its_leases_and_sync_functions_run_on() -> N
         assert reply.body == b'"released"'
 
 
+@pytest.mark.usefixtures("no_flush")
 @on_loop
 async def test_replies_from_threads_survive_every_change_of_sockets() -> None:
     calls = 40

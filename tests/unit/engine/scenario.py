@@ -173,6 +173,7 @@ class Scenario:
         instance: str | None = None,
         limit: int | None = None,
         version_ms: int = 0,
+        version: str = "",
     ) -> None:
         """A worker is ready, for all functions if none are named."""
         names = slugs or tuple(entry.slug for entry in self.partition.catalog.functions)
@@ -183,6 +184,7 @@ class Scenario:
                 limit=limit,
                 functions=frozenset((app, slug) for slug in names),
                 version_ms=version_ms,
+                versions={app: version} if version else {},
             )
         )
 
@@ -274,7 +276,7 @@ class Scenario:
         """The latest call, or another one, tells steps while it goes on; returns the refusal.
 
         Args:
-            fence: By what the call is named: `request id` or `job`.
+            fence: By what the call is named: `request id`, `job` or `nothing`.
         """
         call = call or self.call
         by_id = fence == "request id"
@@ -283,7 +285,7 @@ class Scenario:
                 ticket=self.ticket(),
                 run_id=call.run_id,
                 request_id=call.request_id if by_id else None,
-                job_no=None if by_id else call.job_no,
+                job_no=call.job_no if fence == "job" else None,
                 generation=generation,
                 ops=parse_ops(json.dumps(reported).encode()),
             )

@@ -64,6 +64,17 @@ def test_a_call_that_is_named_by_its_job(s: Scenario, generation: int | None) ->
     assert s.has_step("a")
 
 
+def test_a_call_that_is_not_named_is_any_that_is_at_work(s: Scenario) -> None:
+    s.send()
+    assert s.checkpoint(done("a", 1), fence="nothing") is None
+    assert s.checkpoint(done("a", 2), fence="nothing", generation=2) == "call_stale"
+    assert json.loads(s.step_row("a").data) == 1
+    first = s.call
+    s.reply(ops(op("Sleep", "nap", name="9h")))
+    assert s.checkpoint(done("b"), call=first, fence="nothing") == "call_stale"
+    assert not s.has_step("b")
+
+
 def test_an_earlier_call_of_the_job_is_refused(s: Scenario) -> None:
     s.send()
     first = s.call
@@ -243,6 +254,22 @@ def test_a_run_that_grows_too_large_fails() -> None:
     (end,) = s.ends
     assert json.loads(end.output or b"")["name"] == "InngestErrFunctionOverflowed"
     assert not s.reply(returned())
+
+
+def test_what_would_make_a_run_too_large_is_refused_whole() -> None:
+    s = Scenario(state_bytes_max=100)
+    s.sync({"fn": "ship"})
+    s.attach()
+    s.send()
+    assert s.checkpoint(done("a", "x" * 48)) is None
+    assert s.checkpoint(done("b"), done("c", "x" * 50)) == "run_state_too_large"
+    assert not s.has_step("b")
+    # What is there already, or comes twice, counts once.
+    assert s.checkpoint(done("a", "x" * 98), done("b", "y" * 48), done("b", "z" * 98)) is None
+    assert json.loads(s.step_row("b").data) == "y" * 48
+    assert s.checkpoint(done("c", 1)) == "run_state_too_large"
+    assert s.reply(returned())
+    assert s.ends[-1].status is RunStatus.COMPLETED
 
 
 def test_a_restart_after_it(s: Scenario) -> None:

@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from stepwell.engine.inputs import CallUnheard
 from stepwell.engine.leases import Leases, make_lease_id
 from stepwell.engine.rows import HistoryKind, PutHistory, RunStatus, UpdateRun
 from stepwell.engine.state import Job, Phase, Run, RunState
+from stepwell.engine.turn import LOSSES_PER_ATTEMPT
 from stepwell.wire.ids import EventId, RequestId, RunId, ulid_bytes, ulid_ms
 from tests.unit.engine.scenario import Scenario, raised, ran, returned
 
@@ -256,6 +258,84 @@ def test_any_id_is_taken_once_after_a_restart(out: Scenario) -> None:
     assert extend(out, ulid_bytes(8, b"z" * 10), "c2") is None
 
 
+# --- how long a call may last ---
+
+TIMEOUT_MS = 500_000
+
+
+@pytest.fixture
+def timed() -> Scenario:
+    """A call is out at c1; a call may last 500 s."""
+    s = Scenario(call_timeout_ms=TIMEOUT_MS)
+    s.sync({"fn": "ship", "retries": 1})
+    s.attach("c1", instance="w1")
+    s.send()
+    return s
+
+
+def hold(s: Scenario, ms: int, named: bytes | None = None) -> bytes | None:
+    """Extend the lease every 50 s for so long; the last lease id, None once it was refused."""
+    named = named or lease_id(s.call)
+    for _ in range(ms // 50_000):
+        s.pass_ms(50_000)
+        extended = extend(s, named)
+        if extended is None:
+            return None
+        named = extended
+    return named
+
+
+def test_a_call_that_lasts_too_long_fails_its_attempt_with_the_name_of_the_setting(
+    timed: Scenario,
+) -> None:
+    first = timed.call
+    assert hold(timed, TIMEOUT_MS - 50_000) is not None
+    assert hold(timed, 50_000) is None, "not extended any more"
+    timed.pass_ms(LEASE_MS)
+    assert [row.kind for row in timed.rows(PutHistory)] == [HistoryKind.ATTEMPT_FAILED]
+    (failed,) = timed.rows(PutHistory)
+    assert failed.payload is not None
+    assert b"within 500 s" in failed.payload
+    assert b"STEPWELL_CONNECT_CALL_TIMEOUT" in failed.payload
+    timed.pass_ms(1_000)
+    assert (timed.call.attempt, timed.call.generation) == (1, 2)
+    assert not timed.reply(returned(), first)
+
+
+def test_the_last_attempt_that_lasts_too_long_fails_the_run(timed: Scenario) -> None:
+    for _ in range(2):
+        assert hold(timed, TIMEOUT_MS) is None
+        timed.pass_ms(LEASE_MS)
+        timed.pass_ms(1_000)
+    end = timed.rows(UpdateRun)[-1]
+    assert (end.status, len(timed.partition.leases)) == (RunStatus.FAILED, 0)
+    assert end.output is not None
+    assert b"CallTimeout" in end.output
+
+
+def test_an_answer_before_the_last_lease_ends_counts_however_long_it_took(timed: Scenario) -> None:
+    assert hold(timed, TIMEOUT_MS) is None
+    assert timed.reply(returned("late"))
+
+
+def test_a_call_lasts_no_longer_because_the_server_was_restarted(timed: Scenario) -> None:
+    hold(timed, TIMEOUT_MS - 100_000)
+    timed.restart()
+    timed.attach("c1", instance="w1")
+    anything = ulid_bytes(7, b"z" * 10)
+    named = extend(timed, anything)
+    assert named is not None
+    assert hold(timed, 100_000, named) is None
+
+
+def test_time_that_a_clock_was_set_forward_does_not_count(timed: Scenario) -> None:
+    named = hold(timed, 100_000)
+    assert named is not None
+    timed.now_ms += 10 * TIMEOUT_MS
+    timed.partition.clock_jumped(10 * TIMEOUT_MS)
+    assert hold(timed, TIMEOUT_MS - 150_000, named) is not None
+
+
 # --- expiry and grace ---
 
 
@@ -413,3 +493,38 @@ def lose(s: Scenario, how: str) -> None:
         s.attach(f"again {calls}")
         s.pass_ms(GRACE_MS)
     s.pass_ms(1_000)
+
+
+def unacknowledged() -> Scenario:
+    s = Scenario()
+    s.sync({"fn": "ship", "retries": 1})
+    s.attach("c1", instance="w1")
+    s.send()
+    return s
+
+
+def test_a_call_that_its_worker_will_not_do_is_given_out_again_at_once() -> None:
+    s = unacknowledged()
+    first = s.call
+    s.step(CallUnheard(connection_id="c1", request_id=first.request_id))
+    assert len(s.calls) == 2
+    assert (s.call.job_no, s.call.attempt) == (first.job_no, 0)
+    assert s.call.request_id != first.request_id
+    assert not s.reply_to(first.request_id, ran("a")), "the first one is not the current one"
+
+
+def test_the_third_time_it_counts_as_an_attempt() -> None:
+    s = unacknowledged()
+    for _ in range(LOSSES_PER_ATTEMPT):
+        s.step(CallUnheard(connection_id="c1", request_id=s.call.request_id))
+    s.pass_ms(60_000)
+    assert s.call.attempt == 1
+
+
+@pytest.mark.parametrize("connection", ["c1", "c2"])
+def test_a_call_that_was_acknowledged_or_is_elsewhere_is_left_alone(connection: str) -> None:
+    s = unacknowledged()
+    if connection == "c1":
+        s.partition.ack(s.call.request_id)
+    s.step(CallUnheard(connection_id=connection, request_id=s.call.request_id))
+    assert len(s.calls) == 1

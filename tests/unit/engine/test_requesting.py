@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from stepwell.engine.rows import HistoryKind, PutHistory, RunStatus, StepKind
+from stepwell.engine.request_secrets import joined
+from stepwell.engine.rows import (
+    DeleteRequestSecrets,
+    HistoryKind,
+    PutHistory,
+    PutRequestSecrets,
+    RunStatus,
+    StepKind,
+)
 from tests.unit.engine.scenario import Scenario, op, ops, ran, returned, step_id
+
+if TYPE_CHECKING:
+    from stepwell.engine.effects import Request
 
 ERROR = {"name": "Error", "message": "no answer"}
 
@@ -191,3 +202,168 @@ def test_the_first_restart_of_a_retry_that_waits(s: Scenario) -> None:
     s.attach()
     s.pass_ms(1_000)
     assert [request.attempt for request in s.requests] == [0, 1]
+
+
+# --- the queue ---
+
+
+def crowd(**config: Any) -> Scenario:
+    """Two functions, `ship` for `order/paid` and `bill` for `order/billed`."""
+    scenario = Scenario(**config)
+    scenario.sync(
+        {"fn": "ship", "retries": 2},
+        {"fn": "bill", "triggers": [{"event": "order/billed"}]},
+    )
+    scenario.attach()
+    return scenario
+
+
+def bill(s: Scenario, *steps: str) -> list[Request]:
+    """A run of the other function asks; returns what is ordered."""
+    before = len(s.requests)
+    s.send("order/billed")
+    s.reply(ops(*map(fetch, steps)))
+    return s.requests[before:]
+
+
+def test_what_there_is_no_room_for_waits_in_the_order_in_which_it_came() -> None:
+    s = crowd(step_requests_max=4)
+    names = [f"get {n}" for n in range(5)]
+    start(s, *map(fetch, names))
+    assert [request.step_id for request in s.requests] == [step_id(name) for name in names[:2]]
+    for done in range(5):
+        s.request_ends(s.requests[done])  # the next one begins in the same turn
+        assert len(s.requests) == min(done + 3, 5)
+    assert [request.step_id for request in s.requests] == [step_id(name) for name in names]
+
+
+def test_a_function_with_many_requests_leaves_room_for_others() -> None:
+    s = crowd(step_requests_max=6)
+    start(s, *(fetch(f"get {n}") for n in range(50)))
+    assert len(s.requests) == 3
+    assert len(bill(s, "a", "b", "c")) == 2
+    s.request_ends(s.requests[0])
+    assert len(s.requests) == 5, "each has as many as are free"
+    s.request_ends()
+    assert s.requests[-1].step_id == step_id("c"), "the one that has fewer is first"
+
+
+def test_a_run_that_waits_for_its_turn_costs_no_memory_and_survives_a_restart() -> None:
+    s = crowd(step_requests_max=2, queue_window=2)
+    first = []
+    for _ in range(20):
+        s.send()
+        first.append(s.call.run_id)
+        s.reply(ops(fetch()))
+    assert len(s.requests) == 1
+    assert len(s.partition.runs) < 10
+    s.restart()
+    s.attach()
+    s.step()
+    for done in range(1, 21):
+        s.request_ends(data=done)
+    asked = [request.run_id for request in s.requests]
+    assert asked == [first[0], *first]  # the one that was out is made again
+    assert len(s.partition.runs) >= 20  # each has a call now
+
+
+def test_a_run_that_waits_for_both_kinds_stays_in_memory_for_its_calls() -> None:
+    s = crowd(step_requests_max=1, queue_window=1)
+    for _ in range(4):
+        s.send()
+        s.reply(ops(fetch()))
+    s.send()
+    s.partition.ack(s.call.request_id)
+    s.detach()
+    s.reply(ops(fetch(), fetch("x"), fetch("y"), op("StepPlanned", "a"), op("StepPlanned", "b")))
+    assert len(s.partition.runs) < 5, "others left"
+    s.attach("c2", limit=2)
+    assert {call.step_id for call in s.calls[-2:]} == {step_id("a"), step_id("b")}
+
+
+def test_the_run_says_that_its_request_waits() -> None:
+    s = crowd(step_requests_max=2)
+    start(s)
+    other = bill(s, "a")
+    assert other
+    s.send()
+    s.reply(ops(fetch()))
+    run_id = s.calls[-1].run_id
+    state = s.reader.live_state(run_id)
+    assert state is not None
+    waiting = s.partition.waiting(1, state)
+    assert waiting is not None
+    assert (waiting.reason, waiting.until_ms) == ("request_queued", None)
+    assert "--step-requests-max" in waiting.text
+    s.request_ends(s.requests[0])
+    state = s.reader.live_state(run_id)
+    assert state is not None
+    assert s.partition.waiting(1, state) is None
+
+
+def test_the_end_of_its_run_takes_it_out_of_the_queue() -> None:
+    s = crowd(step_requests_max=2)
+    start(s)
+    s.send()
+    s.reply(ops(fetch()))
+    assert s.cancel()
+    assert s.withdrawn == []
+    s.request_ends()
+    assert len(s.requests) == 1
+
+
+# --- secrets and size ---
+
+
+def secret(s: Scenario, request: Request | None = None) -> bytes | None:
+    asked = request or s.requests[-1]
+    return s.reader.request_secrets(asked.run_id, asked.seq)
+
+
+def test_a_key_is_not_in_the_history_and_goes_with_the_request(s: Scenario) -> None:
+    start(s, fetch(kind="AIGateway", auth_key="k1", headers={"Authorization": "k2"}))
+    (row,) = s.rows(PutHistory)
+    shown = row.payload or b""
+    assert b"k1" not in shown
+    assert b"k2" not in shown
+    whole = json.loads(joined(shown, secret(s)))
+    assert (whole["auth_key"], whole["headers"]) == ("k1", {"Authorization": "k2"})
+    s.request_ends(error=ERROR)
+    assert secret(s) is not None, "it is needed for the next attempt"
+    s.pass_ms(1_000)
+    s.request_ends()
+    assert secret(s) is None
+    assert any(isinstance(row, DeleteRequestSecrets) for row in s.last.writes)
+
+
+@pytest.mark.parametrize("how", ["cancelled", "failed", "while it waits"])
+def test_a_key_goes_with_the_run(s: Scenario, how: str) -> None:
+    start(s, fetch(auth_key="k1"), op("StepPlanned", "a"))
+    if how == "while it waits":
+        s.request_ends(error=ERROR)
+    if how == "failed":
+        s.reply(ops(op("Dance", "b")), s.call_for("a"))
+    else:
+        s.cancel()
+    assert len(s.ends) == 1
+    assert secret(s) is None
+
+
+def test_what_has_no_key_costs_no_row(s: Scenario) -> None:
+    start(s)
+    assert s.rows(PutRequestSecrets) == []
+
+
+@pytest.mark.parametrize("bulky", [{"body": "x" * 600}, {"auth_key": "x" * 600}])
+def test_what_requests_carry_counts_as_state_of_the_run(bulky: dict[str, str]) -> None:
+    s = crowd(state_bytes_max=1_500)
+    start(s, fetch("one", **bulky), fetch("two", **bulky))
+    assert s.ends == []
+    s.restart()
+    s.attach()
+    s.request_ends(s.requests[-1])
+    s.request_ends(s.requests[-2])
+    s.reply(ops(fetch("three", **bulky)))
+    (end,) = s.ends
+    assert end.status is RunStatus.FAILED
+    assert json.loads(end.output or b"")["name"] == "InngestErrStateOverflowed"

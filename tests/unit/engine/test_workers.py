@@ -268,3 +268,85 @@ def test_no_more_calls_are_given_out_in_a_turn_than_its_bound() -> None:
     s.step()
     assert len(s.calls) == GIVE_OUT_MAX + 50
     assert s.partition.next_wakeup_ms() > s.now_ms
+
+
+# --- by free capacity ---
+
+
+def test_the_least_loaded_relative_to_its_limit_is_next(workers: Workers) -> None:
+    attach(workers, "small", limit=2)
+    attach(workers, "large", limit=10)
+    order = taken(workers)
+    assert Counter(order) == {"small": 2, "large": 10}
+    assert Counter(order[:6]) == {"small": 1, "large": 5}, "both are half full"
+
+
+def test_a_connection_that_is_busy_with_other_functions_gets_fewer_calls(workers: Workers) -> None:
+    attach(workers, "c1", limit=10, functions=(1, 2))
+    attach(workers, "c2", limit=10, functions=(1,))
+    for _ in range(8):
+        workers.take("c1")
+    assert taken(workers)[:8] == ["c2"] * 8
+
+
+def test_a_newer_version_is_preferred_only_as_far_as_it_has_room(workers: Workers) -> None:
+    attach(workers, "old", limit=10, version_ms=1)
+    attach(workers, "new", limit=10, version_ms=2)
+    order = taken(workers)
+    assert Counter(order) == {"old": 10, "new": 10}
+    assert Counter(order[:10])["new"] >= 7
+
+
+def test_many_old_connections_outweigh_one_that_is_new(workers: Workers) -> None:
+    for number in range(30):
+        attach(workers, f"old{number}", version_ms=1)
+    attach(workers, "new", version_ms=2)
+    counts = picked(workers, 400)
+    assert counts["new"] == 100
+    assert {counts[f"old{number}"] for number in range(30)} == {10}
+
+
+def test_a_full_version_is_passed_over_and_has_no_credit_to_catch_up_with(
+    workers: Workers,
+) -> None:
+    attach(workers, "old", limit=1_000, version_ms=1)
+    attach(workers, "new", limit=1, version_ms=2)
+    workers.take("new")
+    assert picked(workers, 50) == {"old": 50}
+    workers.free("new")
+    assert picked(workers, 11)["new"] <= 11
+    assert picked(workers, 110)["old"] == 10
+
+
+def test_a_version_alone_is_asked_for(workers: Workers) -> None:
+    for name in ("v1", "v2"):
+        workers.attach(
+            name,
+            instance_id=name,
+            limit=1,
+            functions=(1,),
+            version_ms=int(name[1]),
+            versions={1: name},
+        )
+    chosen = workers.pick(1, "v1")
+    assert chosen is not None
+    assert chosen.connection_id == "v1"
+    workers.take("v1")
+    assert workers.pick(1, "v1") is None
+    assert workers.pick(1, "v3") is None
+    assert workers.has_version(1, "v2")
+    workers.detach("v2")
+    assert not workers.has_version(1, "v2")
+
+
+def test_a_function_that_a_version_does_not_have_never_goes_there() -> None:
+    s = Scenario()
+    s.sync({"fn": "ship"}, {"fn": "bill", "triggers": [{"event": "bill/due"}]})
+    s.attach("old", "shop-ship", "shop-bill", version_ms=1, version="v1")
+    s.sync({"fn": "ship"})  # the new version has no bill any more
+    s.attach("new", "shop-ship", version_ms=2, version="v2")
+    for _ in range(22):
+        s.send("bill/due")
+        s.send("order/paid")
+    assert {call.connection_id for call in s.calls if call.function_no == 2} <= {"old"}
+    assert {call.connection_id for call in s.calls if call.function_no == 1} == {"old", "new"}

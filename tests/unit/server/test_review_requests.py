@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -31,27 +31,25 @@ from tests.unit.server.test_runtime import (
     sync,
 )
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
 REQUEST = Request(
     request_id=RequestId(b"q" * 16), run_id=RunId(b"r" * 16), step_id="s", seq=0, attempt=0
 )
 
 
 class Reader:
-    def history(self, _run_id: RunId) -> Sequence[HistoryRecord]:
-        return [
-            HistoryRecord(
-                seq=0,
-                at_ms=0,
-                kind=HistoryKind.FETCH_STARTED,
-                step_id="s",
-                name="get",
-                attempt=0,
-                payload=b'{"url":"http://a"}',
-            )
-        ]
+    def history_row(self, _run_id: RunId, seq: int) -> HistoryRecord:
+        return HistoryRecord(
+            seq=seq,
+            at_ms=0,
+            kind=HistoryKind.FETCH_STARTED,
+            step_id="s",
+            name="get",
+            attempt=0,
+            payload=b'{"url":"http://a"}',
+        )
+
+    def request_secrets(self, _run_id: RunId, _seq: int) -> bytes | None:
+        return None
 
     def close(self) -> None:
         self.closed = True

@@ -218,7 +218,7 @@ def test_calls_stay_with_their_connections_when_a_commit_fails() -> None:
         store, clock = FailingStore(), JumpingClock()
         async with running(store, clock=clock, lease_ms=60_000, reconnect_grace_ms=1) as runtime:
             await sync(runtime)
-            port, gone = attach(runtime, limit=2), attach(runtime, "c2")
+            port, gone = attach(runtime, limit=2), attach(runtime, "c2", limit=1)
             for _ in range(3):
                 await send(runtime)
             first, second, third = await port.call(), await port.call(), await gone.call()

@@ -111,6 +111,8 @@ FIELDS: dict[type[Message], dict[str, int]] = {
         "sync_token": 5,
     },
     connect.FlushResponse: {"request_id": 1},
+    connect.WorkerCheckpointData: {"request_id": 1, "run_id": 2, "seq": 3, "steps": 4},
+    connect.GatewayCheckpointAckData: {"request_id": 1, "seq": 2, "refusal": 3},
 }
 OPTIONAL = {
     (connect.WorkerConnectRequestData, "environment"),

@@ -12,6 +12,7 @@ from stepwell.server.api.auth import Gate
 from stepwell.server.api.bodies import BODY_TIMEOUT_S
 from stepwell.server.api.checkpoints import Checkpoints
 from stepwell.server.api.connect import ConnectHttp
+from stepwell.server.api.connect_state import ConnectState
 from stepwell.server.api.context import Context
 from stepwell.server.api.dev import DevInfo
 from stepwell.server.api.edge import Edge
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
     from stepwell.server.runtime import Runtime
     from stepwell.server.settings import Settings
+    from stepwell.server.worker_history import WorkerHistory
     from stepwell.server.workers import WorkerBook
 
 
@@ -41,6 +43,7 @@ def build_api(
     runtime: Runtime,
     settings: Settings,
     book: WorkerBook,
+    worker_history: WorkerHistory,
     app_book: AppBook | None = None,
     gateway_url: Callable[[str], str],
     mint_session_token: Callable[[str], str],
@@ -61,6 +64,7 @@ def build_api(
         runtime=runtime,
         settings=settings,
         book=book,
+        worker_history=worker_history,
         app_book=app_book or AppBook(),
         gateway_url=gateway_url,
         mint_session_token=mint_session_token,
@@ -74,6 +78,7 @@ def build_api(
         DevInfo(context),
         Registrations(context),
         ConnectHttp(context),
+        ConnectState(context),
         RunState(context),
         Checkpoints(context),
         Invocations(context),
@@ -85,6 +90,7 @@ def build_api(
         rest_v2.Actions(context),
         rest_v2.RunReads(context),
         rest_v2.AppReads(context),
+        rest_v2.RouteChoices(context),
         rest_v2.WorkerReads(context),
         rest_v2.EnvironmentReads(context),
         Pages(context),

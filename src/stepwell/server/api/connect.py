@@ -58,7 +58,7 @@ class ConnectHttp:
                 status=429,
                 limit=most,
                 seen=live + 1,
-                hint="raise --connections-max",
+                hint="raise --connections-max (STEPWELL_CONNECTIONS_MAX)",
             )
         runtime = self._context.runtime
         connection_id = ulid_text(runtime.ids.ulid(runtime.now_ms()))

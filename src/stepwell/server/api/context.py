@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from stepwell.server.app_book import AppBook
     from stepwell.server.runtime import Runtime
     from stepwell.server.settings import Settings
+    from stepwell.server.worker_history import WorkerHistory
     from stepwell.server.workers import WorkerBook
     from stepwell.store.interface import Reader
 
@@ -26,6 +27,7 @@ class Context:
         runtime: Runtime,
         settings: Settings,
         book: WorkerBook,
+        worker_history: WorkerHistory,
         app_book: AppBook,
         gateway_url: Callable[[str], str],
         mint_session_token: Callable[[str], str],
@@ -36,6 +38,7 @@ class Context:
         self.runtime = runtime
         self.settings = settings
         self.book = book
+        self.worker_history = worker_history
         self.app_book = app_book
         self.gateway_url = gateway_url
         self.mint_session_token = mint_session_token

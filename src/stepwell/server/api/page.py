@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from starlette.routing import Route
@@ -14,11 +15,12 @@ from stepwell.server.api.html import Markup, element, escaped, page, table
 from stepwell.server.api.responses import iso
 from stepwell.server.api.timeline import FAILED, RUN_STATUS, build_tree
 from stepwell.server.lifecycle import event_data
+from stepwell.server.workers import WorkerStatus
 from stepwell.version import __version__
 from stepwell.wire.ids import ulid_ms, ulid_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from starlette.requests import Request
     from starlette.responses import Response
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
 RUNS_SHOWN = 50
 WORKERS_SHOWN = 100
+LEFT_SHOWN = 20
 OUTPUT_CHARS_MAX = 4_000  # A page shows the beginning; the API has the whole.
 REFRESH_S = 2
 ARCHIVED = "No worker registers this function any more: events do not start it."
@@ -47,6 +50,11 @@ class Pages:
     async def overview(self, _request: Request) -> Response:
         catalog = self._context.runtime.catalog
         workers = [info for info in self._context.book.list() if info.is_live]
+        workers.sort(key=lambda info: (not info.is_active, -info.connected_at_ms))
+        left = self._context.worker_history.list(
+            self._context.reader, statuses=(WorkerStatus.DISCONNECTED,), limit=LEFT_SHOWN
+        )
+        counts = _counts(workers)
         apps = [
             (
                 name,
@@ -56,6 +64,7 @@ class Pages:
                 ", ".join(
                     sorted(bare_id(entry) for entry in catalog.functions if entry.app_name == name)
                 ),
+                counts.get(name, ""),
                 _time(app.synced_at_ms),
             )
             for name, app in sorted(catalog.apps.items())
@@ -66,16 +75,28 @@ class Pages:
             element("h1", f"Stepwell {__version__}"),
             element("h2", "Apps"),
             table(
-                ("App", "Method", "SDK", "Version", "Functions", "Synced"),
+                ("App", "Method", "SDK", "Version", "Functions", "Workers", "Synced"),
                 apps,
                 empty="No app yet. Start a worker; it registers its functions by itself.",
             ),
             element("h2", "Workers"),
+            _shown_of(workers),
             table(
-                ("Instance", "Apps", "Status", "SDK", "Limit", "Connected"),
-                (_worker_row(info) for info in workers[:WORKERS_SHOWN]),
+                (
+                    "Instance",
+                    "Apps",
+                    "Status",
+                    "Load",
+                    "Done",
+                    "SDK",
+                    "Machine",
+                    "Connected",
+                    "Heard",
+                ),
+                (self._worker_row(info) for info in workers[:WORKERS_SHOWN]),
                 empty="No worker is connected.",
             ),
+            *_left(left),
             element("h2", "Recent runs"),
             table(
                 ("Run", "Function", "Event", "Status", "Queued", "Took"),
@@ -137,6 +158,20 @@ class Pages:
             element("pre", _beginning(data)),
         )
 
+    def _worker_row(self, info: WorkerInfo) -> tuple[object, ...]:
+        load = self._context.runtime.load(info.connection_id, info.instance_id)
+        return (
+            info.instance_id,
+            _apps(info),
+            _status(info.status.value),
+            f"{load.calls} of {info.max_worker_concurrency or 'no limit'}",
+            info.calls_done,
+            f"{info.sdk_language} {info.sdk_version}",
+            _machine(info),
+            _time(info.connected_at_ms),
+            _time(info.last_heartbeat_ms),
+        )
+
     def _run_row(self, run: RunRecord) -> tuple[object, ...]:
         run_id = ulid_text(run.run_id)
         took = None
@@ -181,16 +216,50 @@ def _walk(root: Span) -> Iterator[tuple[Span, int]]:
         yield root, 0
 
 
-def _worker_row(info: WorkerInfo) -> tuple[object, ...]:
-    apps = ", ".join(f"{app.name} {app.version}" if app.version else app.name for app in info.apps)
-    return (
-        info.instance_id,
-        apps,
-        _status(info.status.value),
-        f"{info.sdk_language} {info.sdk_version}",
-        info.max_worker_concurrency or "none",
-        _time(info.connected_at_ms),
-    )
+def _counts(workers: Sequence[WorkerInfo]) -> dict[str, str]:
+    """How many workers each app has: those that take calls, and those that come or go."""
+    active: Counter[str] = Counter()
+    inactive: Counter[str] = Counter()
+    for info in workers:
+        (active if info.is_active else inactive).update(set(info.app_names))
+    return {name: f"{active[name]} active, {inactive[name]} inactive" for name in active | inactive}
+
+
+def _shown_of(workers: Sequence[WorkerInfo]) -> Markup:
+    """How many there are, if not all of them are shown."""
+    if len(workers) <= WORKERS_SHOWN:
+        return Markup("")
+    text = f"{WORKERS_SHOWN} of {len(workers)}; all: stepwell list workers"
+    return element("p", text, class_="note")
+
+
+def _left(infos: Sequence[WorkerInfo]) -> tuple[Markup, ...]:
+    """The last workers that left, if any has."""
+    if not infos:
+        return ()
+    rows = [
+        (
+            info.instance_id,
+            _apps(info),
+            info.disconnect_reason,
+            info.calls_done,
+            f"{info.sdk_language} {info.sdk_version}",
+            _time(info.connected_at_ms),
+            _time(info.disconnected_at_ms),
+        )
+        for info in infos
+    ]
+    heads = ("Instance", "Apps", "Left because of", "Done", "SDK", "Connected", "Left")
+    return (element("h2", "Workers that left"), table(heads, rows, empty=""))
+
+
+def _apps(info: WorkerInfo) -> str:
+    return ", ".join(f"{app.name} {app.version}" if app.version else app.name for app in info.apps)
+
+
+def _machine(info: WorkerInfo) -> str:
+    parts = (info.ip, info.os, f"{info.cpu_cores} cores" if info.cpu_cores else "")
+    return ", ".join(filter(None, parts))
 
 
 def _status(status: str) -> Markup:

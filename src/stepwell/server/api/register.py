@@ -46,10 +46,10 @@ class Registrations:
         context = self._context
         wanted = normal_url(url)
         found = False
-        for app in list(context.runtime.catalog.apps.values()):
+        for app in context.runtime.catalog.transports.all():
             if url and normal_url(app.url) == wanted:
-                found |= await context.runtime.remove_app(app.name)
-                context.app_book.removed(app.name)
+                found |= await context.runtime.remove_app(app.app_name, app.method)
+                context.app_book.removed(app.app_name)
         if context.app_book.forget(url) or found:
             return Response(status_code=200)
         raise WireError(f"App not found: {url}", code="app_not_found", status=404)

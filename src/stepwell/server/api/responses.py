@@ -70,13 +70,15 @@ def error_response(
     code: str,
     message: str,
     headers: Mapping[str, str] | None = None,
+    *,
+    data: Any = None,
 ) -> Response:
-    """An error in the shape that the clients of this path expect."""
+    """An error in the shape that the clients of this path expect; `data` is for those of `/v1`."""
     content: dict[str, Any]
     if path.startswith("/e/"):
         content = {"ids": [], "status": status, "code": code, "error": message}
     elif path.startswith(V2_PREFIXES):
         content = {"errors": [{"code": code, "message": message}]}
     else:
-        content = {"code": code, "error": message, "data": None, "status": status}
+        content = {"code": code, "error": message, "data": data, "status": status}
     return json_response(content, status, headers)

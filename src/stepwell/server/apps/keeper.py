@@ -102,17 +102,16 @@ class AppKeeper:
     def _due(self) -> list[str]:
         """URLs to sync now: all that are known, or those with which something is wrong."""
         urls = {site.url: site.trouble is not None or not site.done for site in self._book.sites}
-        for app in self._runtime.catalog.apps.values():
-            if app.method == "serve":
-                trouble = self._book.trouble(app_name=app.name, url=app.url)
-                url = normal_url(app.url)
-                urls[url] = urls.get(url, False) or trouble is not None
+        for app in self._runtime.catalog.transports.served():
+            trouble = self._book.trouble(app_name=app.app_name, url=app.url)
+            url = normal_url(app.url)
+            urls[url] = urls.get(url, False) or trouble is not None
         return [url for url, is_wrong in urls.items() if is_wrong or self._polls_all]
 
     def _is_at_rest(self) -> bool:
         """Whether nothing will be due, or found, until the catalog changes."""
         if self._discovers and not self._runtime.catalog.apps:
             return False
-        if any(app.method == "serve" for app in self._runtime.catalog.apps.values()):
+        if self._runtime.catalog.transports.served():
             return False  # a call may find that something is wrong with it
         return not self._due()

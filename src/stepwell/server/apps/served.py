@@ -29,6 +29,7 @@ class ServedApps:
         self, *, runtime: Runtime, settings: Settings, book: AppBook, own_ports: Sequence[int]
     ) -> None:
         self._runtime = runtime
+        self._book = book
         self._drain_wait_s = settings.connect_drain_wait_ms / 1000
         self._client = OutboundClient(APPS, keeps_all=True)
         self._driver = HttpDriver(
@@ -62,6 +63,7 @@ class ServedApps:
             stack.push_async_callback(self._client.close)
             await stack.enter_async_context(self._driver)
             self._runtime.on_catalog_change(self._driver.refresh)
+            self._book.on_return(self._driver.refresh)
             await stack.enter_async_context(self._keeper)
             self._stack = stack.pop_all()
         return self

@@ -51,7 +51,8 @@ class CallBodies:
                 job_id=job_id,
                 generation=call.generation,
                 disable_immediate_execution=call.plan_only,
-                qi_id=job_id,
+                # SDKs that name their call by nothing else send it back: it tells its fence.
+                qi_id=f"{job_id}-{call.generation}",
                 rest=self._rest_for(call, payload, run_id, use_api),
             )
             if use_api or len(body) <= REQUEST_BYTES_MAX:

@@ -49,7 +49,7 @@ class HttpCalls:
         return HttpCall(
             request_id=request_id,
             lease_id=make_lease_id(call.request_id, call.lease_until_ms),
-            url=with_step(entry.config.url, call.step_id),
+            url=with_step(entry.http_url or entry.config.url, call.step_id),
             headers=call_headers(
                 run_id=run_id,
                 step_id=call.step_id,

@@ -35,7 +35,7 @@ from stepwell.wire.signing import HEADER, sign
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from stepwell.engine.catalog import Catalog
+    from stepwell.engine.catalog import Catalog, FunctionEntry
     from stepwell.server.app_book import AppBook
     from stepwell.server.dispatch.http_call import HttpCall
     from stepwell.server.outbound import OutboundClient, OutboundResponse
@@ -165,10 +165,17 @@ class HttpDriver:
         """Functions by connection. Archived ones too: runs that began end."""
         found: dict[str, set[tuple[str, str]]] = {}
         for entry in self.desk.catalog.all_functions:
-            if not entry.config.on_connect:
-                connection_id = f"{HTTP_INSTANCES}{host_of(entry.config.url)}/{entry.app_name}"
+            url = entry.http_url
+            if url is not None and not self._is_to_rest(entry):
+                connection_id = f"{HTTP_INSTANCES}{host_of(url)}/{entry.app_name}"
                 found.setdefault(connection_id, set()).add((entry.app_name, entry.slug))
         return {name: frozenset(functions) for name, functions in found.items()}
+
+    def _is_to_rest(self, entry: FunctionEntry) -> bool:
+        """Whether no calls are made for now, since no app was there for the last one and workers
+        have the function too: they come back, and a call that finds nobody uses up an attempt."""
+        listed = self.desk.catalog.transports.lists(entry.app_name, entry.slug, by="connect")
+        return listed and self.book.absent(entry.app_name) is not None
 
     # --- calls ---
 
@@ -218,6 +225,7 @@ class HttpDriver:
         except OutboundError as error:
             if error.code in _ABSENT:
                 self.book.call_failed(app.name, error.message, self.desk.now_ms())
+                self.refresh()
             return outcome_of_no_answer(error)
         self.book.call_answered(app.name)
         answer = Answer(status=response.status, headers=response.headers, body=response.body)

@@ -1,7 +1,8 @@
 """Makes the requests that steps ask of the server, and reports what came of each.
 
 Each is a job with a lease like a call of a worker, which this holds as long as it is at it: a
-server that dies makes the request again. Source: docs/reference/wire/waits.md.
+server that dies makes the request again. How many there are at a time, the engine decides: here
+each one that is ordered begins at once. Source: docs/reference/wire/waits.md.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import logging
 from typing import TYPE_CHECKING, Protocol
 
 from stepwell.engine.inputs import RequestReported
+from stepwell.engine.request_secrets import joined
 from stepwell.engine.rows import HistoryKind, StepKind
 from stepwell.errors import OutboundError, StoreError, WireError
 from stepwell.server.dispatch.step_request import (
@@ -34,9 +36,6 @@ _log = logging.getLogger(__name__)
 
 TIMEOUT_S = 600.0
 """Of one request, until its whole answer is here."""
-
-REQUESTS_MAX = 100
-"""At the same time; others wait."""
 
 _FINAL_CODES = frozenset(
     {
@@ -69,7 +68,6 @@ class StepRequests:
         self._client = client
         self._renew_s = renew_s
         self._tasks: dict[RequestId, asyncio.Task[None]] = {}
-        self._room = asyncio.Semaphore(REQUESTS_MAX)
         self._reader = runtime.reader()
         self._renewing: asyncio.Task[None] | None = None
 
@@ -101,23 +99,24 @@ class StepRequests:
             task.cancel()
 
     async def _make(self, request: Request) -> None:
-        async with self._room:
-            try:
-                report = await self._report(request)
-            except StoreError:
-                # Its lease ends in time, and it is made again.
-                _log.exception("a step's request failed", extra={"run": ulid_text(request.run_id)})
-                return
-            except Exception:
-                # A defect of ours, which must not make the same request for ever.
-                _log.exception("a step's request failed", extra={"run": ulid_text(request.run_id)})
-                report = _failed(request)
+        try:
+            report = await self._report(request)
+        except StoreError:
+            # Its lease ends in time, and it is made again.
+            _log.exception("a step's request failed", extra={"run": ulid_text(request.run_id)})
+            return
+        except Exception:
+            # A defect of ours, which must not make the same request for ever.
+            _log.exception("a step's request failed", extra={"run": ulid_text(request.run_id)})
+            report = _failed(request)
         self._runtime.request_reported(report)
 
     async def _report(self, request: Request) -> RequestReported:
-        row = next(row for row in self._reader.history(request.run_id) if row.seq == request.seq)
+        row = self._reader.history_row(request.run_id, request.seq)
+        assert row is not None, "a request is told in the history before it is ordered"
         infers = row.kind is HistoryKind.INFER_STARTED
-        came = await self._come(row.payload or b"null", infers=infers)
+        secrets = self._reader.request_secrets(request.run_id, request.seq)
+        came = await self._come(joined(row.payload or b"null", secrets), infers=infers)
         return RequestReported(
             request_id=request.request_id,
             name=row.name or "",

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Protocol, assert_never
 from stepwell.errors import StepwellError
 from stepwell.server.gateway.facts import (
     Acked,
+    Checkpointed,
     ExtendWanted,
     Gone,
     Heartbeat,
@@ -25,11 +26,13 @@ from stepwell.server.gateway.facts import (
     Ready,
     Replied,
     SyncWanted,
+    Unheard,
 )
 from stepwell.server.gateway.session import INTERNAL_ERROR, Phase
 from stepwell.server.runtime import Attached
 from stepwell.server.workers import WorkerApp, WorkerInfo, WorkerStatus
 from stepwell.wire.ids import ulid_text
+from stepwell.wire.ops import parse_ops
 from stepwell.wire.outcomes import outcome_from_connect
 
 if TYPE_CHECKING:
@@ -40,7 +43,7 @@ if TYPE_CHECKING:
     from stepwell.server.gateway.hello import Hello
     from stepwell.server.gateway.registration import Registrar
     from stepwell.server.gateway.session import Session
-    from stepwell.server.runtime import MakeCall, Runtime
+    from stepwell.server.runtime import CheckpointRefusal, MakeCall, Runtime
     from stepwell.server.workers import WorkerBook
     from stepwell.wire.functions import Registration
     from stepwell.wire.ids import RequestId
@@ -175,8 +178,16 @@ class Connection:
         match fact:
             case Replied():
                 self._report(fact)
+            case Checkpointed():
+                self._checkpoint(fact)
             case Acked():
                 self._runtime.acked(connection_id=self._id, request_id=fact.request_id)
+            case Unheard():
+                _log.info(
+                    "a worker dropped a call that came before it was ready; it is sent again",
+                    extra={"request": fact.request_id, "connection": self._id},
+                )
+                self._runtime.unheard(connection_id=self._id, request_id=fact.request_id)
             case Heartbeat():
                 self._shared.book.heartbeat(self._id, self._runtime.now_ms())
             case ExtendWanted():
@@ -230,6 +241,7 @@ class Connection:
                     for function in registration.functions
                 ),
                 version_ms=self._shared.registrar.since_ms(self._registrations),
+                versions={each.app_name: each.version_name for each in self._registrations},
                 port=self,
             )
         )
@@ -266,19 +278,15 @@ class Connection:
     def _report(self, reply: Replied) -> None:
         """Have a reply stored; the worker hears of it when it is durable."""
         bytes_held = len(reply.body)
-        self._pending += 1
-        self._pending_bytes += bytes_held
-        if self._pending >= PENDING_MAX or self._pending_bytes >= PENDING_BYTES_MAX:
-            self._wire.pause_reading()
+        self._hold(bytes_held)
 
         def done(accepted: bool, error: StepwellError | None) -> None:
-            self._pending -= 1
-            self._pending_bytes -= bytes_held
-            if self._pending <= PENDING_MAX // 2 and self._pending_bytes <= PENDING_BYTES_MAX // 2:
-                self._wire.resume_reading()
+            self._let_go(bytes_held)
             now_ms = self._shared.clock.now_ms()
             if error is None:  # accepted or stale: either way the worker is done with it
-                if not accepted:
+                if accepted:
+                    self._shared.book.answered(self._id)
+                else:
                     extra = {"request": reply.request_id, "connection": self._id}
                     _log.debug("a late reply is refused: its call is not out any more", extra=extra)
                 self._session.reply_committed(reply.request_id, now_ms)
@@ -297,6 +305,42 @@ class Connection:
             now_ms=self._runtime.now_ms() if reply.retry_after else 0,  # only then it counts
         )
         self._runtime.submit_report(request_id=reply.request_id, outcome=outcome, done=done)
+
+    def _checkpoint(self, checkpoint: Checkpointed) -> None:
+        """Have steps stored; the worker hears of it when they are durable, or why they are not."""
+        try:
+            ops = parse_ops(checkpoint.steps)
+        except StepwellError as error:
+            self._session.checkpoint_answered(checkpoint, error.code)
+            self._wire.send_soon()
+            return
+        bytes_held = len(checkpoint.steps)
+        self._hold(bytes_held)
+
+        def done(refusal: CheckpointRefusal | None, error: StepwellError | None) -> None:
+            self._let_go(bytes_held)
+            if error is not None:
+                extra = {"request": checkpoint.request_id, "code": error.code}
+                _log.warning("steps are not stored: %s", error, extra=extra)
+            self._session.checkpoint_answered(checkpoint, refusal if error is None else error.code)
+            self._wire.send_soon()
+
+        self._runtime.submit_checkpoint(
+            run_id=checkpoint.run_id, request_id=checkpoint.request_id, ops=ops, done=done
+        )
+
+    def _hold(self, size: int) -> None:
+        """Something is on its way to the store: a worker that sends faster has to wait."""
+        self._pending += 1
+        self._pending_bytes += size
+        if self._pending >= PENDING_MAX or self._pending_bytes >= PENDING_BYTES_MAX:
+            self._wire.pause_reading()
+
+    def _let_go(self, size: int) -> None:
+        self._pending -= 1
+        self._pending_bytes -= size
+        if self._pending <= PENDING_MAX // 2 and self._pending_bytes <= PENDING_BYTES_MAX // 2:
+            self._wire.resume_reading()
 
     async def _register(self, hello: Hello) -> None:
         session = self._session

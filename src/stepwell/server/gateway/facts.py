@@ -33,6 +33,12 @@ class Acked(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     request_id: str
 
 
+class Unheard(msgspec.Struct, frozen=True, kw_only=True):
+    """The worker has read a call and will not do it: it was not ready for it yet."""
+
+    request_id: str
+
+
 class ExtendWanted(msgspec.Struct, frozen=True, kw_only=True):
     """The worker asks to keep a call. Answer with `lease_extended`.
 
@@ -55,6 +61,18 @@ class Replied(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     request_version: int
 
 
+class Checkpointed(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """Steps of a call that goes on came. Store them, then call `checkpoint_answered`.
+
+    `steps` is a JSON array of operations that nobody has looked at.
+    """
+
+    request_id: str
+    run_id: str
+    seq: int
+    steps: bytes
+
+
 class Heartbeat(msgspec.Struct, frozen=True, kw_only=True):
     """The worker lives."""
 
@@ -66,7 +84,17 @@ class Gone(msgspec.Struct, frozen=True, kw_only=True):
 
 
 Fact: TypeAlias = (
-    SyncWanted | Ready | Paused | Quiet | Acked | ExtendWanted | Replied | Heartbeat | Gone
+    SyncWanted
+    | Ready
+    | Paused
+    | Quiet
+    | Acked
+    | Unheard
+    | ExtendWanted
+    | Replied
+    | Checkpointed
+    | Heartbeat
+    | Gone
 )
 
 

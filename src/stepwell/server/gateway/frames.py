@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from stepwell.wire.connect import Kind, varint
+from stepwell.wire.connect import GatewayCheckpointAckData, Kind, varint
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -30,6 +30,12 @@ def reply_ack(request_id: str) -> bytes:
         return _REPLY_ACK_HEAD
     inner = b"\x0a" + varint(len(raw)) + raw
     return b"".join((_REPLY_ACK_HEAD, b"\x12", varint(len(inner)), inner))
+
+
+def checkpoint_ack(request_id: str, seq: int, refusal: str) -> bytes:
+    """Serialise the envelope of a `GatewayCheckpointAckData`."""
+    ack = GatewayCheckpointAckData(request_id=request_id, seq=seq, refusal=refusal)
+    return envelope(Kind.GATEWAY_CHECKPOINT_ACK, ack.SerializeToString())
 
 
 def websocket_frames(messages: Iterable[bytes]) -> bytes:

@@ -6,16 +6,15 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
-from picows import WSUpgradeResponse, WSUpgradeResponseWithListener, ws_create_server
-
+from stepwell.errors import WireError
 from stepwell.server.gateway.clock import LoopClock
+from stepwell.server.gateway.door import Door
 from stepwell.server.gateway.registration import Registrar
 from stepwell.server.gateway.session import (
     CLOSE_WAIT_MS,
     GATEWAY_CLOSING,
     GOING_AWAY,
     INTERNAL_ERROR,
-    MESSAGE_BYTES_MAX,
     POLICY_VIOLATION,
     Session,
     SessionConfig,
@@ -23,16 +22,16 @@ from stepwell.server.gateway.session import (
 from stepwell.server.gateway.socket import Socket
 from stepwell.server.gateway.strangers import Strangers
 from stepwell.server.gateway.token import mint_session_token, session_token_valid
-from stepwell.server.gateway.upgrade import Answer, decide
+from stepwell.server.gateway.upgrade import decide
 from stepwell.server.gateway.versions import Versions
 from stepwell.wire.keys import bearer_matches
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-    from picows import WSUpgradeRequest
-
     from stepwell.server.gateway.clock import Clock, Timer
+    from stepwell.server.gateway.request import Request
+    from stepwell.server.gateway.upgrade import Decision
     from stepwell.server.runtime import Runtime
     from stepwell.server.settings import Settings
     from stepwell.server.workers import WorkerBook
@@ -47,15 +46,13 @@ EXTEND_INTERVAL_MAX_S = 5
 """The official Python worker sends unacknowledged replies again only after this interval."""
 
 UPGRADE_WAIT_S = 5.0
+FULL_REPEAT_MS = 10_000
+"""Between two lines of the log that say that all connections are taken."""
+
 BACKLOG = 1_024
 """Workers of a whole fleet come back at once."""
 
 _log = logging.getLogger(__name__)
-
-# picows logs each socket at INFO and each broken frame of a peer at ERROR. Errors of ours never
-# get there: every callback catches its own.
-_picows_log = logging.getLogger(f"{__name__}.picows")
-_picows_log.setLevel(logging.CRITICAL)
 
 
 class Gateway:
@@ -86,13 +83,17 @@ class Gateway:
         self._config = session_config(settings, self._authenticate)
         self._tasks = asyncio.TaskGroup()
         self._servers: list[asyncio.Server] = []
+        self._doors: dict[Door, None] = {}  # have not asked for anything yet
         self._sockets: dict[Socket, None] = {}  # in the order in which they came
+        self._late: dict[Socket, None] = {}  # came while we leave; nobody waits for them
         self._strangers = Strangers()
         self._empty = asyncio.Event()
         self._empty.set()
         self._draining = False
+        self._ending = False
         self._closed = False
         self._restore_timer: Timer | None = None
+        self._full_said_ms = -FULL_REPEAT_MS
 
     async def __aenter__(self) -> Gateway:
         if self._clock is None:
@@ -110,9 +111,15 @@ class Gateway:
         return self
 
     async def __aexit__(self, *_exc: object) -> None:
-        self._draining = True
+        self._draining = self._ending = True
         for server in self._servers:
             server.close()
+        for door in list(self._doors):
+            door.abort()
+        self._sockets |= self._late
+        self._late.clear()
+        if self._sockets:
+            self._empty.clear()
         for socket in list(self._sockets):
             socket.shut()
         try:
@@ -136,17 +143,8 @@ class Gateway:
         Raises:
             OSError: The address cannot be had.
         """
-        server = await ws_create_server(
-            self._answer,
-            host,
-            port,
-            logger_name=_picows_log,
-            websocket_handshake_timeout=UPGRADE_WAIT_S,
-            enable_auto_pong=False,  # answered by the socket, which looks at its buffer first
-            max_frame_size=MESSAGE_BYTES_MAX,
-            # The library of picows' author spins when the process has no file descriptor left.
-            use_aiofastnet=False,
-            backlog=BACKLOG,
+        server = await asyncio.get_running_loop().create_server(
+            lambda: Door(self, UPGRADE_WAIT_S), host, port, backlog=BACKLOG
         )
         self._servers.append(server)
         number: int = server.sockets[0].getsockname()[1]
@@ -171,7 +169,7 @@ class Gateway:
     @property
     def connection_count(self) -> int:
         """Sockets that are open, whatever became of their workers."""
-        return len(self._sockets)
+        return len(self._sockets) + len(self._late)
 
     # --- what connections share: `Shared` ---
 
@@ -201,32 +199,19 @@ class Gateway:
         if due_ms is not None:
             self._restore_timer = self.clock.call_at(due_ms, self._restore)
 
-    # --- inside ---
+    # --- what doors ask: `House` ---
 
-    def _answer(self, request: WSUpgradeRequest) -> Socket | WSUpgradeResponseWithListener:
-        decision = decide(request.path.decode("latin-1"), request.headers, draining=self._draining)
-        if isinstance(decision, Answer):
-            answer = WSUpgradeResponse.create_ok_response(decision.text.encode(), decision.headers)
-            answer.status = decision.status
-            return WSUpgradeResponseWithListener(answer, None)
-        # picows takes the lone word `upgrade` only; proxies and browsers list others beside it.
-        request.headers["connection"] = "upgrade"
-        chosen = decision.subprotocol
-        accepted = WSUpgradeResponse.create_101_response(
-            {"Sec-WebSocket-Protocol": chosen} if chosen else None
-        )
-        return WSUpgradeResponseWithListener(accepted, self._open())
+    def decide(self, request: Request) -> Decision:
+        """Answer a request."""
+        return decide(request.path, request.headers, draining=self._draining)
 
-    def _open(self) -> Socket:
+    def make_socket(self) -> Socket:
+        """The protocol of a connection that becomes a WebSocket."""
         now_ms = self.clock.now_ms()
         session = Session(self._config, now_ms)
-        if self._draining:
+        if self._ending:
             session.turn_away(GOING_AWAY, GATEWAY_CLOSING, now_ms)
-        elif len(self._sockets) >= self._settings.connections_max:
-            _log.warning(
-                "a worker is turned away: all connections are taken",
-                extra={"connections_max": self._settings.connections_max},
-            )
+        elif not self._draining and self._is_full():
             # This reason, because every SDK comes back on it.
             session.turn_away(POLICY_VIOLATION, INTERNAL_ERROR, now_ms)
         return Socket(
@@ -235,13 +220,28 @@ class Gateway:
             strangers=self._strangers,
             on_opened=self._opened,
             on_ended=self._ended,
+            is_late=self._draining and not self._ending,
         )
 
+    def door_opened(self, door: Door) -> None:
+        """Somebody has connected."""
+        self._doors[door] = None
+
+    def door_closed(self, door: Door) -> None:
+        """The connection has ended, or is a WebSocket. Idempotent."""
+        self._doors.pop(door, None)
+
+    # --- inside ---
+
     def _opened(self, socket: Socket) -> None:
+        if socket.is_late:
+            self._late[socket] = None
+            return
         self._sockets[socket] = None
         self._empty.clear()
 
     def _ended(self, socket: Socket) -> None:
+        self._late.pop(socket, None)
         self._sockets.pop(socket, None)
         if not self._sockets:
             self._empty.set()
@@ -258,8 +258,26 @@ class Gateway:
         self.versions_changed()
 
     def _checksum_in_force(self, app_name: str) -> str | None:
-        app = self.runtime.catalog.apps.get(app_name)
+        app = self.runtime.catalog.transports.of(app_name, "connect")
         return None if app is None else app.checksum
+
+    def _is_full(self) -> bool:
+        """Whether all connections are taken; if so, that is in the log, now and then.
+
+        Strangers do not count: whoever opens sockets without a key must not keep workers out.
+        """
+        most = self._settings.connections_max
+        if self.book.live_count < most:
+            return False
+        now_ms = self.clock.now_ms()
+        if now_ms >= self._full_said_ms + FULL_REPEAT_MS:
+            self._full_said_ms = now_ms
+            _log.warning(
+                "workers are turned away: all connections are taken; raise --connections-max "
+                "(STEPWELL_CONNECTIONS_MAX)",
+                extra={"connections_max": most},
+            )
+        return True
 
     def _authenticate(self, connection_id: str, session_token: str, sync_token: str) -> bool:
         known = self.book.get(connection_id)
@@ -269,12 +287,15 @@ class Gateway:
             f"Bearer {sync_token}", self._settings.signing_keys
         ):
             return False
-        return session_token_valid(
+        valid = session_token_valid(
             session_token,
             secret=self._secret,
             connection_id=connection_id,
             now_ms=self.runtime.now_ms(),
         )
+        if valid and self._is_full():  # since the socket was opened others said their hello
+            raise WireError("all connections for workers are taken", code=INTERNAL_ERROR)
+        return valid
 
     async def _end_tasks(self) -> None:
         """Let registrations finish that are being stored; cancel what takes too long."""
@@ -298,4 +319,5 @@ def session_config(
         quiet_ms=max(QUIET_LEAST_MS, QUIET_INTERVALS * heartbeat_s * 1000),
         silence_ms=max(SILENCE_LEAST_MS, SILENCE_INTERVALS * heartbeat_s * 1000),
         drain_wait_ms=settings.connect_drain_wait_ms,
+        apps_max=settings.connect_apps_max,
     )

@@ -16,14 +16,17 @@ from stepwell.wire.connect import STEPWELL_CAPABILITY, WorkerConnectRequestData
 from stepwell.wire.ids import parse_ulid, ulid_ms
 from stepwell.wire.json import decode
 
-APPS_PER_CONNECTION_MAX = 10
+APPS_MAX = 10
+"""Of one connection, unless `--connect-apps-max` says otherwise."""
 
 FIELDS_MAX = 1_000
 """Of the message itself. A field is two bytes at least and becomes an object of many, and who
 sends it has not authenticated: so the fields are counted before they are read."""
 
 Authenticate: TypeAlias = Callable[[str, str, str], bool]
-"""(connection id, session token, sync token) -> whether this worker may connect."""
+"""(connection id, session token, sync token) -> whether this worker may connect.
+
+It raises `WireError` with the close reason if the tokens are right and there is no room."""
 
 INVALID_PAYLOAD = "connect_worker_hello_invalid_payload"
 AUTHENTICATION_FAILED = "connect_authentication_failed"
@@ -71,9 +74,11 @@ class Hello(msgspec.Struct, frozen=True, kw_only=True):
         return self.sdk_language == "typescript" and not self.manual_readiness
 
 
-def read_hello(payload: bytes, authenticate: Authenticate) -> Hello:
+def read_hello(payload: bytes, authenticate: Authenticate, apps_max: int = APPS_MAX) -> Hello:
     """Decode and check the payload of WORKER_CONNECT.
 
+    Args:
+        apps_max: How many apps a connection may carry.
     Returns:
         The hello of a worker that may connect; its functions and capabilities are not checked.
     Raises:
@@ -96,9 +101,9 @@ def read_hello(payload: bytes, authenticate: Authenticate) -> Hello:
         raise WireError("a token is missing, wrong or expired", code=AUTHENTICATION_FAILED)
     if not data.apps:
         raise WireError("the worker announces no app", code=INVALID_PAYLOAD)
-    if len(data.apps) > APPS_PER_CONNECTION_MAX:
+    if len(data.apps) > apps_max:
         raise WireError(
-            f"a connection carries at most {APPS_PER_CONNECTION_MAX} apps, not {len(data.apps)}",
+            f"a connection carries at most {apps_max} apps, not {len(data.apps)}",
             code=TOO_MANY_APPS,
         )
     limited = data.HasField("max_worker_concurrency") and data.max_worker_concurrency > 0

@@ -112,6 +112,7 @@ class Registrar:
                 function_count=len(registration.functions),
                 app_id=app_uuid(registration.app_name),
                 sync_id=self._versions.sync_id(registration),
+                group_hash=registration.checksum,
             )
             for registration in registrations
         )

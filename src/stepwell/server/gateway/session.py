@@ -31,6 +31,7 @@ from stepwell.errors import WireError
 from stepwell.server.gateway import frames
 from stepwell.server.gateway.facts import (
     Acked,
+    Checkpointed,
     Close,
     ExtendWanted,
     Fact,
@@ -42,14 +43,17 @@ from stepwell.server.gateway.facts import (
     Ready,
     Replied,
     SyncWanted,
+    Unheard,
 )
-from stepwell.server.gateway.hello import Authenticate, Hello, read_hello
+from stepwell.server.gateway.hello import APPS_MAX, Authenticate, Hello, read_hello
 from stepwell.wire.connect import (
+    CHECKPOINTS,
     REPLY_IS_ACK,
     ConnectMessage,
     GatewayConnectionReadyData,
     Kind,
     SDKResponse,
+    WorkerCheckpointData,
     WorkerRequestAckData,
     WorkerRequestExtendLeaseAckData,
     WorkerRequestExtendLeaseData,
@@ -77,6 +81,14 @@ DRAIN_IDLE_MS = 1_000
 
 LISTENS_WAIT_MS = 1_000
 """How long a worker that must answer a ping before its first call is waited for."""
+
+FRESH_MS = 10_000
+"""So long after WORKER_READY a call may come too early: the official TypeScript SDK says that it is
+ready before it takes calls, and drops one that comes in between without a word."""
+
+ACK_AFTER_PONG_MS = 1_000
+"""An acknowledgement that has not come so long after the pong to a ping that was sent behind the
+call will not come any more: the worker has read the call."""
 
 HELD_MESSAGES_MAX = 64
 HELD_BYTES_MAX = MESSAGE_BYTES_MAX
@@ -132,6 +144,7 @@ class SessionConfig(msgspec.Struct, frozen=True, kw_only=True):
     quiet_ms: int
     silence_ms: int
     drain_wait_ms: int
+    apps_max: int = APPS_MAX
 
 
 class Session:
@@ -143,6 +156,11 @@ class Session:
         self._hello: Hello | None = None
         self._attached = False  # the worker is ready for calls
         self._listens_by_ms: int | None = None  # when it is, without an answer to the ping
+        self._fresh_until_ms: int | None = None  # calls may come too early for the worker
+        self._doubted: list[str] = []  # such calls, not yet followed by a ping
+        self._pinged: list[str] = []  # followed by one that was not answered yet
+        self._read: list[str] = []  # which the worker has read
+        self._read_by_ms: int | None = None  # when it should have acknowledged them
         self._paused = False  # by the worker
         self._drain_until_ms: int | None = None
         self._heard_ms = now_ms
@@ -166,6 +184,7 @@ class Session:
             Kind.WORKER_REQUEST_EXTEND_LEASE: self._on_extend,
             Kind.WORKER_READY: self._on_ready,
             Kind.WORKER_PAUSE: self._on_pause,
+            Kind.WORKER_CHECKPOINT: self._on_checkpoint,
         }
 
     @property
@@ -193,6 +212,8 @@ class Session:
         if self._phase >= _DISCONNECTING:
             return
         self._heard_ms = now_ms
+        if self._fresh_until_ms is not None and now_ms >= self._fresh_until_ms:
+            self._fresh_until_ms = None
         if self._quiet:
             self._quiet = False
             if self._phase is Phase.READY:
@@ -222,14 +243,26 @@ class Session:
 
     def receive_pong(self, now_ms: int) -> None:
         """The worker answered the ping, so it has read all that was sent before."""
-        if self._phase < _DISCONNECTING and self._listens_by_ms is not None:
+        if self._phase >= _DISCONNECTING:
+            return
+        if self._listens_by_ms is not None:
             self._heard_ms = now_ms
             self._on_ready(b"", now_ms)
+        elif self._pinged:
+            self._heard_ms = now_ms
+            self._read += self._pinged
+            self._pinged = []
+            self._read_by_ms = now_ms + ACK_AFTER_PONG_MS
 
     def take_output(self) -> Output | None:
         """Give what must be sent since the last call, None if nothing."""
-        if not (self._messages or self._close or self._end):
+        if not (self._messages or self._close or self._end or self._doubted):
             return None
+        if self._doubted and not self._pinged:
+            self._pinged, self._doubted = self._doubted, []
+            self._ping = True
+        elif not (self._messages or self._close or self._end):
+            return None  # one ping at a time
         output = Output(messages=self._messages, ping=self._ping, close=self._close, end=self._end)
         self._messages, self._ping, self._close, self._end = [], False, None, False
         return output
@@ -241,7 +274,8 @@ class Session:
         if self._phase is _DISCONNECTING or self._hello is None:
             return self._deadline_ms
         if self._takes_calls:
-            return self._heard_ms + self._config.quiet_ms
+            quiet_ms = self._heard_ms + self._config.quiet_ms
+            return quiet_ms if self._read_by_ms is None else min(quiet_ms, self._read_by_ms)
         if self._listens_by_ms is not None:
             return self._listens_by_ms
         silence_ms = self._heard_ms + self._config.silence_ms
@@ -266,6 +300,8 @@ class Session:
             self._on_ready(b"", now_ms)
         elif self._drain_until_ms is not None and now_ms >= self._drain_until_ms:
             self._refuse(GOING_AWAY, GATEWAY_CLOSING, GATEWAY_DRAINING, now_ms)
+        elif self._read_by_ms is not None and self._takes_calls and now_ms >= self._read_by_ms:
+            self._give_up_unheard()
         elif self._takes_calls:
             self._quiet = True
             self._forget_unacknowledged()
@@ -290,7 +326,7 @@ class Session:
             heartbeat_interval=self._config.heartbeat_interval,
             extend_lease_interval=self._config.extend_lease_interval,
             status_interval="0s",
-            extensions=[REPLY_IS_ACK] if self._hello.is_ours else [],
+            extensions=[REPLY_IS_ACK, CHECKPOINTS] if self._hello.is_ours else [],
         )
         if self._hello.listens_late:
             self._ping = True
@@ -323,6 +359,13 @@ class Session:
         if not self._close_sent and self._phase is not _CLOSED:
             self._messages.append(frames.reply_ack(request_id))
         self._reply_settled(now_ms)
+
+    def checkpoint_answered(self, checkpoint: Checkpointed, refusal: str | None) -> None:
+        """Steps are durable, or refused for a reason that is named by its code."""
+        if not self._close_sent and self._phase is not _CLOSED:
+            self._messages.append(
+                frames.checkpoint_ack(checkpoint.request_id, checkpoint.seq, refusal or "")
+            )
 
     def reply_not_stored(self, now_ms: int) -> None:
         """A reply could not be stored: no acknowledgement, so that the worker sends it again."""
@@ -360,6 +403,8 @@ class Session:
         if len(self._calls) >= CALLS_TRACKED_MAX:
             del self._calls[next(iter(self._calls))]
         self._calls[request_id] = False
+        if self._fresh_until_ms is not None:
+            self._doubted.append(request_id)
         self._messages.append(frames.envelope(_CALL, payload))
 
     # --- the ends of a connection ---
@@ -395,10 +440,10 @@ class Session:
         if self._phase < Phase.DISCONNECTING:
             self._refuse(INVALID_DATA, "failed to unmarshal Protobuf", UNEXPECTED, now_ms)
 
-    def receive_broken(self, text: str, now_ms: int) -> None:
+    def receive_broken(self, text: str, now_ms: int, code: int = PROTOCOL_ERROR) -> None:
         """The peer broke WebSocket's own rules."""
         if self._phase < Phase.DISCONNECTING:
-            self._refuse(PROTOCOL_ERROR, text, UNEXPECTED, now_ms)
+            self._refuse(code, text, UNEXPECTED, now_ms)
 
     def receive_oversize(self, now_ms: int) -> None:
         """A message over `message_bytes_max` came, or is coming."""
@@ -439,14 +484,10 @@ class Session:
         if not self._uncommitted:
             self._answer_close(now_ms)
 
-    def lost(self, reason: str = "") -> None:
-        """TCP has ended. Nothing can be sent any more.
-
-        Args:
-            reason: Why, if the socket's own layer knows more than that it ended.
-        """
+    def lost(self) -> None:
+        """TCP has ended. Nothing can be sent any more."""
         if self._phase < Phase.DISCONNECTING:
-            self._facts.append(Gone(reason=reason or self._reason_for_leaving("")))
+            self._facts.append(Gone(reason=self._reason_for_leaving("")))
         self._phase = Phase.CLOSED
         self._messages, self._close, self._end = [], None, False
 
@@ -459,7 +500,7 @@ class Session:
             self._refuse(POLICY_VIOLATION, HELLO_INVALID_MESSAGE, UNEXPECTED, now_ms)
             return
         try:
-            self._hello = read_hello(payload, self._config.authenticate)
+            self._hello = read_hello(payload, self._config.authenticate, self._config.apps_max)
         except WireError as error:
             self._refuse(POLICY_VIOLATION, error.code, UNEXPECTED, now_ms)
             return
@@ -471,6 +512,9 @@ class Session:
             self._refuse(GOING_AWAY, GATEWAY_CLOSING, GATEWAY_DRAINING, now_ms)
         elif self._phase is Phase.READY and not self._attached:
             self._attached = True
+            assert self._hello is not None, "a worker that is ready has introduced itself"
+            if self._hello.manual_readiness:
+                self._fresh_until_ms = now_ms + FRESH_MS
             self._facts.append(Ready())
 
     def _on_heartbeat(self, _payload: bytes, _now_ms: int) -> None:
@@ -527,6 +571,23 @@ class Session:
             )
         )
 
+    def _on_checkpoint(self, payload: bytes, now_ms: int) -> None:
+        assert self._hello is not None, "only a worker that has introduced itself gets here"
+        if not self._hello.is_ours:
+            return  # a kind that was not agreed on is one that we do not know
+        try:
+            data = WorkerCheckpointData.FromString(payload)
+        except DecodeError:
+            self._refuse(INTERNAL, INTERNAL_ERROR, UNEXPECTED, now_ms)
+            return
+        if data.request_id in self._calls:
+            self._calls[data.request_id] = True  # who reports of a call has taken it
+        self._facts.append(
+            Checkpointed(
+                request_id=data.request_id, run_id=data.run_id, seq=data.seq, steps=data.steps
+            )
+        )
+
     def _on_pause(self, _payload: bytes, _now_ms: int) -> None:
         if self._paused:
             return
@@ -564,6 +625,14 @@ class Session:
         self._close = self._peer_close
         self._end = True
         self._deadline_ms = now_ms + CLOSE_WAIT_MS
+
+    def _give_up_unheard(self) -> None:
+        """Calls that the worker has read and not acknowledged are not in flight here."""
+        for request_id in self._read:
+            if self._calls.get(request_id) is False:
+                del self._calls[request_id]
+                self._facts.append(Unheard(request_id=request_id))
+        self._read, self._read_by_ms = [], None
 
     def _forget_unacknowledged(self) -> None:
         """Calls that were not acknowledged go to another worker: they are not in flight here."""

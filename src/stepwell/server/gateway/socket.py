@@ -1,13 +1,14 @@
 """Moves bytes between a WebSocket and its session, and wakes the session when something is due.
 
 Bounds: a message has at most `MESSAGE_BYTES_MAX` bytes, whether in one frame or in fragments, and
-before the worker authenticated there is less of everything (`strangers`).
+before the worker authenticated there is less of everything (`strangers`). What comes after
+something was refused is read and dropped, so that the peer gets to see its close frame, but not
+for ever.
 Calls wait while more than `UNSENT_HIGH_BYTES` are unsent; everything else is sent at once. A
 worker that takes no byte for `WRITE_WAIT_MS` meanwhile, or that lets `UNSENT_BYTES_MAX` gather,
 is failed: its calls go elsewhere.
 
-The frames are parsed by picows, which calls `on_ws_frame` for each; what it refuses by itself
-(a broken header, a frame over the limit) it answers with a close frame of its own.
+Messages that came in one read are carried out together, and what they bring about is one write.
 Source: docs/reference/wire/connect.md, "transport"; RFC 6455.
 """
 
@@ -15,24 +16,34 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING
-
-from picows import WSCloseCode, WSListener, WSMsgType
+from typing import TYPE_CHECKING, assert_never
 
 from stepwell.server.gateway import frames
 from stepwell.server.gateway.connection import Connection
-from stepwell.server.gateway.session import MESSAGE_TOO_LARGE, Phase
-from stepwell.server.gateway.strangers import STRANGER_BYTES_MAX, Guard
+from stepwell.server.gateway.frame_reader import (
+    Broken,
+    Closed,
+    FrameReader,
+    Ping,
+    Pong,
+    TextBegan,
+    TooLarge,
+)
+from stepwell.server.gateway.session import (
+    GATEWAY_CLOSING,
+    GOING_AWAY,
+    Phase,
+)
+from stepwell.server.gateway.strangers import STRANGER_BYTES_MAX
 from stepwell.server.gateway.upgrade import peer_address
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from picows import WSFrame, WSTransport
+    from collections.abc import Callable, Mapping
 
     from stepwell.server.gateway.clock import Timer
     from stepwell.server.gateway.connection import Shared
     from stepwell.server.gateway.facts import Output
+    from stepwell.server.gateway.frame_reader import RareEvent
     from stepwell.server.gateway.session import Session
     from stepwell.server.gateway.strangers import Strangers
 
@@ -40,15 +51,30 @@ UNSENT_HIGH_BYTES = 2**20
 UNSENT_BYTES_MAX = 16 * 2**20
 """The first, one call of the largest size, and some hundred thousand acknowledgements."""
 
+DROPPED_BYTES_MAX = 32 * 2**20
+"""Who has sent so much that nobody reads does not look at its close frame."""
+
 WRITE_WAIT_MS = 5_000
+
+LATE_WAIT_MS = 9_000
+"""How long a socket that comes while the gateway leaves is kept before it is turned away.
+
+A worker that is turned away at once asks again a second later, and each time counts for how long
+it waits when the server is gone for a moment: the official TypeScript worker two minutes after
+six, the official Python worker ends after five. Under ten seconds, so that it hears why.
+"""
 
 _NEVER_MS = 2**62
 
 _log = logging.getLogger(__name__)
 
 
-class Socket(WSListener):
-    """One WebSocket."""
+class Socket(asyncio.Protocol):
+    """One WebSocket.
+
+    Attributes:
+        is_late: It came while the gateway leaves: nobody speaks to it before it is turned away.
+    """
 
     def __init__(
         self,
@@ -58,8 +84,9 @@ class Socket(WSListener):
         strangers: Strangers,
         on_opened: Callable[[Socket], None],
         on_ended: Callable[[Socket], None],
+        is_late: bool = False,
     ) -> None:
-        super().__init__()
+        self.is_late = is_late
         self._shared = shared
         self._clock = shared.clock
         self._session = session
@@ -69,10 +96,10 @@ class Socket(WSListener):
         self._loop = asyncio.get_running_loop()
         self._tcp: asyncio.Transport | None = None
         self._connection: Connection | None = None
-        self._guard: Guard | None = None  # until the worker has authenticated
+        self._reader = FrameReader(session.message_bytes_max)
+        self._is_stranger = True  # until the worker has authenticated
         self._sent_bytes = 0  # by the worker until then
-        self._parts = bytearray()  # of a message that comes in fragments, however many
-        self._in_fragments = False
+        self._dropped_bytes = 0  # that came when nothing was read any more
         self._will_send = False
         self._is_reading = True
         self._is_full = False  # the worker does not read as fast as we write
@@ -91,6 +118,7 @@ class Socket(WSListener):
 
     def shut(self) -> None:
         """End now, with a close frame."""
+        self._turn_away()
         self._session.shut(self._clock.now_ms())
         self._settle()
 
@@ -103,7 +131,9 @@ class Socket(WSListener):
 
     def make_room(self) -> None:
         """End now, with a reason on which the worker comes back."""
+        self.is_late = False
         does_not_read = self.unsent_bytes > 0
+        self._reader.end()
         try:
             self._session.make_room(self._clock.now_ms())
             self._settle()
@@ -145,59 +175,54 @@ class Socket(WSListener):
         """What waits for the worker to read."""
         return 0 if self._tcp is None else self._tcp.get_write_buffer_size()
 
-    # --- what picows calls ---
+    # --- what the loop calls ---
 
-    def on_ws_connected(self, transport: WSTransport) -> None:
-        tcp = self._tcp = transport.underlying_transport
+    def open(self, tcp: asyncio.Transport, headers: Mapping[str, str]) -> None:
+        """TCP has become a WebSocket by a request with these headers."""
+        self._tcp = tcp
         self._on_opened(self)
         peer = tcp.get_extra_info("peername")
         self._connection = Connection(
             shared=self._shared,
             session=self._session,
             wire=self,
-            address=peer_address(transport.request.headers, peer[0] if peer else ""),
+            address=peer_address(headers, peer[0] if peer else ""),
         )
         try:
             tcp.set_write_buffer_limits(high=UNSENT_HIGH_BYTES)
-            self._guard = Guard(tcp, self._admits)
             self._strangers.came(self, self._clock.now_ms())
-            self._settle()
+            if self.is_late:
+                due_ms = self._clock.now_ms() + LATE_WAIT_MS
+                self._timer = self._clock.call_at(due_ms, self._turn_away)
+            else:
+                self._settle()
         except Exception:
             self._fail("cannot open a connection")
 
-    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
-        if transport.is_close_frame_sent:
-            return  # picows refused something: what follows it means nothing
+    def data_received(self, data: bytes) -> None:
         try:
-            if (
-                frame.msg_type == WSMsgType.BINARY
-                and frame.fin
-                and not (self._in_fragments or frame.rsv1 or frame.rsv2 or frame.rsv3)
-            ):
-                self._session.receive(frame.get_payload_as_bytes(), self._clock.now_ms())
+            if self._is_stranger and not self._reader.is_over:
+                self._count(len(data))
+            if self._reader.is_over:
+                self._drop(len(data))
             else:
-                self._on_rare_frame(frame)
-            self._settle()
+                self._read(data)
         except Exception:  # ours: this connection ends, the others go on
             self._fail("cannot handle a message")
 
-    def on_ws_disconnected(self, transport: WSTransport) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:
         for timer in (self._timer, self._stall_timer):
             if timer is not None:
                 timer.cancel()
-        # Sent by picows itself: ours do not pass through it.
-        refusal = transport.close_handshake.sent if transport.close_handshake else None
-        too_large = refusal is not None and refusal.code == WSCloseCode.MESSAGE_TOO_BIG
         try:
-            self._session.lost(MESSAGE_TOO_LARGE if too_large else "")
+            self._session.lost()
             if self._connection is not None:
                 self._connection.carry(self._session.take_facts())
                 self._connection.ended()
         except Exception:
             _log.exception("cannot end a connection")
         finally:
-            self._parts.clear()
-            self._guard = None
+            self._reader.end()
             self._strangers.left(self)
             self._on_ended(self)
 
@@ -219,72 +244,76 @@ class Socket(WSListener):
 
     # --- before the worker authenticated ---
 
-    def _admits(self, count: int) -> bool:
-        """Whether to read so many bytes more of a stranger."""
-        assert self._tcp is not None, "a socket is open when something comes"
+    def _turn_away(self) -> None:
+        """The gateway leaves: tell a socket that came too late, with a reason to come back."""
+        if not self.is_late:
+            return
+        self.is_late = False
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        try:
+            self._session.turn_away(GOING_AWAY, GATEWAY_CLOSING, self._clock.now_ms())
+            self._settle()
+        except Exception:
+            self._fail("cannot turn a socket away")
+
+    def _count(self, count: int) -> None:
+        """So many bytes came of a stranger."""
+        self._turn_away()  # one that does not wait for the hello
         now_ms = self._clock.now_ms()
         self._sent_bytes += count
-        try:
-            self._strangers.sent(self, count, now_ms)
-            if self._sent_bytes > STRANGER_BYTES_MAX:
-                self._session.receive_oversize(now_ms)
-                self._settle()
-                return False
-        except Exception:
-            self._fail("cannot refuse a socket")
-        return not self._tcp.is_closing()
+        self._strangers.sent(self, count, now_ms)
+        if self._sent_bytes > STRANGER_BYTES_MAX:
+            self._reader.end()
+            self._session.receive_oversize(now_ms)
+            self._settle()
 
-    # --- frames that are not a whole binary message ---
+    # --- in ---
 
-    def _on_rare_frame(self, frame: WSFrame) -> None:
-        now_ms = self._clock.now_ms()
+    def _read(self, data: bytes) -> None:
         session = self._session
-        if session.phase is Phase.CLOSED:
-            return
-        if frame.rsv1 or frame.rsv2 or frame.rsv3:
-            session.receive_broken("a reserved bit is set, and no extension is in use", now_ms)
-            return
-        match frame.msg_type:
-            case WSMsgType.PING:
-                self._answer_ping(frame.get_payload_as_bytes())
-            case WSMsgType.PONG:
+        now_ms = self._clock.now_ms()
+        for event in self._reader.read(data):
+            if isinstance(event, bytes):
+                session.receive(event, now_ms)
+                if self._is_stranger:
+                    self._settle()  # more may come of a worker that has just authenticated
+            else:
+                self._on_rare(event, now_ms)
+        self._settle()
+
+    def _on_rare(self, event: RareEvent, now_ms: int) -> None:
+        """Something came that is no message."""
+        session = self._session
+        match event:
+            case Ping(payload):
+                self._answer_ping(payload)
+            case Pong():
                 session.receive_pong(now_ms)
-            case WSMsgType.CLOSE:
+            case Closed(code, reason):
+                self._settle()  # what it said before, it said before it left
                 if self._connection is not None:
                     self._connection.goodbye()
-                payload = frame.get_payload_as_bytes()  # picows has checked that it is well formed
-                session.peer_closed(
-                    int.from_bytes(payload[:2], "big"), payload[2:].decode(), now_ms
-                )
-            case WSMsgType.CONTINUATION if not self._in_fragments:
-                session.receive_broken("a message cannot begin with a continuation", now_ms)
-            case WSMsgType.CONTINUATION:
-                self._add_part(frame, now_ms)
-            case _ if self._in_fragments:
-                session.receive_broken("a message began before the last one ended", now_ms)
-            case WSMsgType.TEXT:
+                session.peer_closed(code, reason, now_ms)
+            case Broken(code, text):
+                session.receive_broken(text, now_ms, code)
+            case TooLarge():
+                session.receive_oversize(now_ms)
+            case TextBegan():
                 session.receive_garbage(now_ms)
             case _:
-                self._in_fragments = True
-                self._add_part(frame, now_ms)
+                assert_never(event)
 
-    def _add_part(self, frame: WSFrame, now_ms: int) -> None:
-        if self._session.phase >= Phase.DISCONNECTING:
-            return
-        if len(self._parts) + frame.payload_size > self._session.message_bytes_max:
-            self._parts.clear()
-            self._session.receive_oversize(now_ms)
-            return
-        self._parts += frame.get_payload_as_memoryview()
-        if frame.fin:
-            message = bytes(self._parts)
-            self._parts.clear()
-            self._in_fragments = False
-            self._session.receive(message, now_ms)
+    def _drop(self, count: int) -> None:
+        self._dropped_bytes += count
+        if self._dropped_bytes > DROPPED_BYTES_MAX:
+            self.pause_reading()
 
     def _answer_ping(self, payload: bytes) -> None:
         # Of many pings only the last needs an answer, so a full buffer may swallow some.
-        if self._tcp is not None and self.unsent_bytes < UNSENT_HIGH_BYTES:
+        tcp = self._tcp
+        if tcp is not None and not tcp.is_closing() and self.unsent_bytes < UNSENT_HIGH_BYTES:
             self._write(frames.pong_frame(payload))
 
     # --- out ---
@@ -295,9 +324,9 @@ class Socket(WSListener):
         assert connection is not None, "a socket is settled from its opening on"
         facts = self._session.take_facts()
         if facts:
-            if self._guard is not None and self._session.hello is not None:
-                self._guard.step_aside()
-                self._guard = None
+            if self._is_stranger and self._session.hello is not None:
+                self._is_stranger = False
+                self._reader.message_bytes_max = self._session.message_bytes_max
                 self._strangers.left(self)
             connection.carry(facts)
         while True:
@@ -330,6 +359,8 @@ class Socket(WSListener):
                 self._write(frames.PING_FRAME)
             if output.close is not None:
                 self._write(frames.close_frame(output.close.code, output.close.reason))
+                if self._reader.is_over and not output.end:
+                    tcp.write_eof()  # the peer's close frame would not be read
         if output.end:
             if tcp.is_closing():
                 tcp.abort()  # asked a second time: it does not end in good order

@@ -10,7 +10,9 @@ from stepwell.engine.rows import (
     PutApp,
     PutErrand,
     PutFunction,
+    PutRoute,
     PutSchedule,
+    PutTransport,
     RunImage,
     RunStatus,
     StepRef,
@@ -148,6 +150,38 @@ class Loads:
         return [
             PutSchedule(function_no=no, cron=cron, last_ms=last_ms)
             for no, cron, last_ms in self._query("schedules")
+        ]
+
+    def load_transports(self) -> list[PutTransport]:
+        return [
+            PutTransport(
+                app_name=app_name,
+                method=method,
+                url=url,
+                sdk=sdk,
+                framework=framework,
+                app_version=app_version,
+                checksum=checksum,
+                synced_at_ms=synced_at_ms,
+                functions=functions,
+            )
+            for (
+                app_name,
+                method,
+                url,
+                sdk,
+                framework,
+                app_version,
+                checksum,
+                synced_at_ms,
+                functions,
+            ) in self._query("transports")
+        ]
+
+    def load_routes(self) -> list[PutRoute]:
+        return [
+            PutRoute(app_name=app_name, slug=slug, connect_percent=percent, pin=bool(pin))
+            for app_name, slug, percent, pin in self._query("routes")
         ]
 
     def count_stranded(self) -> int:

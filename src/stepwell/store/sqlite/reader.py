@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING, Any
 import apsw
 
 from stepwell.engine.rows import HistoryKind, PutQuarantine, RunStatus, StepKind
-from stepwell.store.interface import EventRecord, HistoryRecord, RunRecord, StepRecord
+from stepwell.store.interface import (
+    EventRecord,
+    HistoryRecord,
+    RunRecord,
+    StepRecord,
+    WorkerRecord,
+)
 from stepwell.store.sqlite.columns import id_end, lowest_id, runs_tuple, step_text
 from stepwell.store.sqlite.failures import store_error
 from stepwell.store.sqlite.statements import load_statements
@@ -172,21 +178,15 @@ class SqliteReader:
         ]
 
     def history(self, run_id: RunId) -> list[HistoryRecord]:
-        queued_at_ms = ulid_ms(run_id)
-        return [
-            HistoryRecord(
-                seq=seq,
-                at_ms=queued_at_ms + at_after_ms,
-                kind=HistoryKind(kind),
-                step_id=None if step_id is None else step_text(step_id),
-                name=name,
-                attempt=attempt,
-                payload=payload,
-            )
-            for seq, at_after_ms, kind, step_id, name, attempt, payload in self._query(
-                "history", run_id
-            )
-        ]
+        return [_history_record(run_id, row) for row in self._query("history", run_id)]
+
+    def history_row(self, run_id: RunId, seq: int) -> HistoryRecord | None:
+        rows = self._query("history_row", run_id, seq)
+        return _history_record(run_id, rows[0]) if rows else None
+
+    def request_secrets(self, run_id: RunId, seq: int) -> bytes | None:
+        rows = self._query("request_secrets", run_id, seq)
+        return bytes(rows[0][0]) if rows else None
 
     def live_state(self, run_id: RunId) -> bytes | None:
         rows = self._query("live_state", run_id)
@@ -205,6 +205,30 @@ class SqliteReader:
 
     def count_live(self) -> int:
         return self._count("count_live")
+
+    def worker(self, connection_id: bytes) -> WorkerRecord | None:
+        records = _worker_records(self._query("worker", connection_id))
+        return records[0] if records else None
+
+    def ended_workers(
+        self,
+        *,
+        before: bytes | None = None,
+        app_name: str | None = None,
+        instance_id: str | None = None,
+        limit: int,
+    ) -> list[WorkerRecord]:
+        end = id_end(before, None)
+        if instance_id is not None:
+            rows = self._query("ended_workers_of_instance", end, limit, app_name, instance_id)
+        elif app_name is not None:
+            rows = self._query("ended_workers_of_app", end, limit, app_name)
+        else:
+            rows = self._query("ended_workers", end, limit)
+        return _worker_records(rows)
+
+    def open_workers(self, *, limit: int) -> list[WorkerRecord]:
+        return _worker_records(self._query("open_workers", limit))
 
     def close(self) -> None:
         """Idempotent."""
@@ -258,6 +282,10 @@ class SqliteReader:
             raise store_error(error, self._path) from error
 
 
+def _worker_records(rows: list[tuple[Any, ...]]) -> list[WorkerRecord]:
+    return [WorkerRecord(connection_id=connection_id, body=body) for connection_id, body in rows]
+
+
 def _event_record(row: tuple[Any, ...]) -> EventRecord:
     event_id, name, ts_after_ms, data, external_id, user, v, meta, source_run, runs = row
     return EventRecord(
@@ -271,6 +299,19 @@ def _event_record(row: tuple[Any, ...]) -> EventRecord:
         meta=meta,
         source_run=None if source_run is None else RunId(source_run),
         runs=runs_tuple(runs),
+    )
+
+
+def _history_record(run_id: RunId, row: tuple[Any, ...]) -> HistoryRecord:
+    seq, at_after_ms, kind, step_id, name, attempt, payload = row
+    return HistoryRecord(
+        seq=seq,
+        at_ms=ulid_ms(run_id) + at_after_ms,
+        kind=HistoryKind(kind),
+        step_id=None if step_id is None else step_text(step_id),
+        name=name,
+        attempt=attempt,
+        payload=payload,
     )
 
 

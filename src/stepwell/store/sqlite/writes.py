@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING, Any, assert_never
+
+import msgspec
 
 from stepwell.engine.rows import (
     DeleteErrand,
     DeleteLive,
+    DeleteRequestSecrets,
+    DeleteRoute,
     DeleteSchedule,
+    DeleteTransport,
     DeleteWatch,
     PutApp,
     PutDedup,
@@ -17,11 +22,16 @@ from stepwell.engine.rows import (
     PutHistory,
     PutLive,
     PutQuarantine,
+    PutRequestSecrets,
+    PutRoute,
     PutRun,
     PutSchedule,
     PutStep,
+    PutTransport,
     PutWatch,
+    PutWorker,
     SetEventRuns,
+    TrimWorkers,
     UpdateRun,
 )
 from stepwell.store.sqlite.columns import runs_column, step_column
@@ -55,6 +65,8 @@ _PUT_LIVE = COMMIT_SQL["put_live"]
 _DELETE_LIVE = COMMIT_SQL["delete_live"]
 _PUT_STEP = COMMIT_SQL["put_step"]
 _PUT_HISTORY = COMMIT_SQL["put_history"]
+_PUT_REQUEST_SECRETS = COMMIT_SQL["put_request_secrets"]
+_DELETE_REQUEST_SECRETS = COMMIT_SQL["delete_request_secrets"]
 _PUT_DEDUP = COMMIT_SQL["put_dedup"]
 _SET_EVENT_RUNS = COMMIT_SQL["set_event_runs"]
 _PUT_WATCH = COMMIT_SQL["put_watch"]
@@ -63,9 +75,18 @@ _PUT_ERRAND = COMMIT_SQL["put_errand"]
 _DELETE_ERRAND = COMMIT_SQL["delete_errand"]
 _PUT_SCHEDULE = COMMIT_SQL["put_schedule"]
 _DELETE_SCHEDULE = COMMIT_SQL["delete_schedule"]
+_PUT_TRANSPORT = COMMIT_SQL["put_transport"]
+_DELETE_TRANSPORT = COMMIT_SQL["delete_transport"]
+_PUT_ROUTE = COMMIT_SQL["put_route"]
+_DELETE_ROUTE = COMMIT_SQL["delete_route"]
 _PUT_APP = COMMIT_SQL["put_app"]
 _PUT_FUNCTION = COMMIT_SQL["put_function"]
 _PUT_QUARANTINE = COMMIT_SQL["put_quarantine"]
+_PUT_WORKER = COMMIT_SQL["put_worker"]
+_PUT_WORKER_APP = COMMIT_SQL["put_worker_app"]
+_WORKER_CUT = COMMIT_SQL["worker_cut"]
+_TRIM_WORKERS = COMMIT_SQL["trim_workers"]
+_DELETE_WORKER_APP = COMMIT_SQL["delete_worker_app"]
 
 
 class Writes:
@@ -108,6 +129,10 @@ class Writes:
                     execute(_DELETE_LIVE, (write.run_id,))
                 case PutHistory():
                     execute(_PUT_HISTORY, _history_values(write))
+                case PutRequestSecrets():
+                    execute(_PUT_REQUEST_SECRETS, (write.run_id, write.seq, write.secrets))
+                case DeleteRequestSecrets():
+                    execute(_DELETE_REQUEST_SECRETS, (write.run_id, write.seq))
                 case PutDedup():
                     values = (write.function_no, write.key, write.run_id, write.expires_at_ms)
                     execute(_PUT_DEDUP, values)
@@ -125,12 +150,25 @@ class Writes:
                     execute(_PUT_SCHEDULE, (write.function_no, write.cron, write.last_ms))
                 case DeleteSchedule():
                     execute(_DELETE_SCHEDULE, (write.function_no, write.cron))
+                case PutTransport():
+                    execute(_PUT_TRANSPORT, _transport_values(write))
+                case DeleteTransport():
+                    execute(_DELETE_TRANSPORT, (write.app_name, write.method))
+                case PutRoute():
+                    chosen = (write.connect_percent, int(write.pin))
+                    execute(_PUT_ROUTE, (write.app_name, write.slug, *chosen))
+                case DeleteRoute():
+                    execute(_DELETE_ROUTE, (write.app_name, write.slug))
                 case PutApp():
                     execute(_PUT_APP, _app_values(write))
                 case PutFunction():
                     execute(_PUT_FUNCTION, _function_values(write))
                 case PutQuarantine():
                     execute(_PUT_QUARANTINE, _quarantine_values(write))
+                case PutWorker():
+                    self._put_worker(write)
+                case TrimWorkers():
+                    self._trim_workers(write)
                 case _:
                     assert_never(write)
 
@@ -185,6 +223,23 @@ class Writes:
                 row.meta,
             ),
         )
+
+    def _put_worker(self, row: PutWorker) -> None:
+        apps = msgspec.json.encode(row.app_names)
+        values = (row.connection_id, row.instance_id, row.ended_at_ms, apps, row.body)
+        self._execute(_PUT_WORKER, values)
+        for name in row.app_names:
+            self._execute(_PUT_WORKER_APP, (name, row.connection_id))
+
+    def _trim_workers(self, trim: TrimWorkers) -> None:
+        cut = (trim.ended_before_ms, b"")  # what is before it in the order of their ends goes
+        one_too_many: list[Any] = self._execute(_WORKER_CUT, (trim.keep,)).fetchall()
+        for ended_at_ms, connection_id in one_too_many:
+            cut = max(cut, (ended_at_ms, connection_id + b"\0"))
+        gone: list[Any] = self._execute(_TRIM_WORKERS, (*cut, trim.limit)).fetchall()
+        for connection_id, apps in gone:
+            for name in msgspec.json.decode(apps):
+                self._execute(_DELETE_WORKER_APP, (name, connection_id))
 
     def _find_newest_event_id(self, kind: int) -> bytes:
         rows = self._execute(_NEWEST_EVENT_ID, (kind,)).fetchall()
@@ -248,6 +303,20 @@ def _history_values(row: PutHistory) -> tuple[object, ...]:
 
 def _watch_key(row: PutWatch | DeleteWatch) -> tuple[object, ...]:
     return (row.kind, row.subject, row.path, row.value, row.watch_id)
+
+
+def _transport_values(row: PutTransport) -> tuple[object, ...]:
+    return (
+        row.app_name,
+        row.method,
+        row.url,
+        row.sdk,
+        row.framework,
+        row.app_version,
+        row.checksum,
+        row.synced_at_ms,
+        row.functions,
+    )
 
 
 def _app_values(row: PutApp) -> tuple[object, ...]:

@@ -165,6 +165,7 @@ def test_a_sibling_that_the_function_forgot_does_not_keep_it_from_waking() -> No
     s = a_call()
     s.reply(ops(op("Sleep", "nap", name="5s"), op("StepError", "forgotten", error={})))
     s.pass_ms(1_000)
+    s.reply(ops(), s.call_for("forgotten"))
     s.reply(ops())
     s.pass_ms(4_000)
     assert s.call.stack == (step_id("nap"),)

@@ -150,12 +150,46 @@ def test_the_order_of_error_and_success_in_a_response_does_not_matter() -> None:
     assert (s.call.attempt, s.call.stack, s.call.current) == (1, (step_id("a"),), 1)
 
 
-def test_two_errors_in_one_response_are_one_retry() -> None:
+def test_steps_that_failed_side_by_side_are_each_tried_again() -> None:
+    """A function that runs a group in one call reports all that failed of it together."""
+    s = a_call()
+    s.reply(ops(failed("a"), op("StepRun", "c"), failed("b")))
+    assert [row.step_id for row in s.rows(PutHistory)] == [step_id("a"), step_id("b")]
+    s.pass_ms(1_000)
+    assert {call.step_id for call in s.calls[1:]} == {step_id("a"), step_id("b")}
+    assert {(call.attempt, call.plan_only) for call in s.calls[1:]} == {(1, True)}
+    s.reply(ran("a"), s.call_for("a"))
+    assert len(s.calls) == 3, "the function goes on when both are over"
+    s.reply(ran("b"), s.call_for("b"))
+    assert (s.call.step_id, s.call.plan_only, s.call.attempt) == ("step", False, 0)
+    assert s.call.stack == (step_id("c"), step_id("a"), step_id("b"))
+
+
+def test_each_of_them_has_the_attempts_of_one_step() -> None:
+    s = a_call(retries=1)
+    s.reply(ops(failed("a"), failed("b")))
+    s.pass_ms(1_000)
+    s.reply(ops(failed("a")), s.call_for("a"))
+    s.reply(ran("b"), s.call_for("b"))
+    (row,) = s.rows(PutStep)[:1]
+    assert (row.step_id, row.kind, row.attempt) == (step_id("a"), StepKind.FAILED, 1)
+    assert s.call.stack == (step_id("a"), step_id("b"))
+
+
+def test_without_attempts_left_they_fail_at_once() -> None:
+    s = a_call(retries=0)
+    s.reply(ops(failed("a"), failed("b")))
+    assert [row.kind for row in s.rows(PutStep)] == [StepKind.FAILED] * 2
+    assert s.call.stack == (step_id("a"), step_id("b"))
+
+
+def test_a_crash_while_they_wait_loses_none_of_them() -> None:
     s = a_call()
     s.reply(ops(failed("a"), failed("b")))
-    s.pass_ms(10_000)
-    assert len(s.calls) == 2
-    assert s.call.attempt == 1
+    s.restart()
+    s.attach("c2")
+    s.pass_ms(1_000)
+    assert {s.call_for("a").attempt, s.call_for("b").attempt} == {1}
 
 
 def test_an_error_beside_a_planned_step_is_tried_again_while_that_one_runs() -> None:
@@ -164,8 +198,7 @@ def test_an_error_beside_a_planned_step_is_tried_again_while_that_one_runs() -> 
     assert s.call.step_id == step_id("a")
     s.reply(ran("a"))
     s.pass_ms(1_000)
-    assert (s.call.step_id, s.call.attempt, s.call.plan_only) == ("step", 1, True)
-    s.reply(ops(op("StepPlanned", "b")))
+    assert (s.call.step_id, s.call.attempt, s.call.plan_only) == (step_id("b"), 1, True)
     s.reply(ran("b"))
     assert (s.call.step_id, s.call.plan_only) == ("step", False)
 
@@ -191,8 +224,10 @@ def test_the_same_beside_a_sibling_that_the_function_forgot_strands_nothing_eith
     s = a_call()
     s.reply(ops(op("StepPlanned", "a"), failed("forgotten")))
     s.pass_ms(1_000)
-    s.reply(ops())
+    s.reply(ops(), s.call_for("forgotten"))
+    asked_again = s.call
     s.reply(ops(failed("b"), op("StepRun", "a")), s.call_for("a"))
+    s.reply(ops(), asked_again)
     assert (s.call.step_id, s.call.stack) == ("step", (step_id("a"),))
 
 

@@ -241,3 +241,52 @@ def test_what_must_stay_is_not_sorted_again_in_every_turn(backlog: Backlog) -> N
     assert backlog._functions[1].heap is kept
     queued(backlog, 41)
     assert len(backlog.trim(HORIZON_MS)) == 21
+
+
+def pinned_at(ms: int, version: str) -> Run:
+    run = run_at(ms)
+    run.state.pin = version
+    return run
+
+
+def test_pinned_runs_stand_in_lines_of_their_own(backlog: Backlog) -> None:
+    queued(backlog, 20)
+    for run in (pinned_at(10, "v1"), pinned_at(5, "v2"), pinned_at(15, "v1")):
+        queue(backlog, run)
+    assert backlog.lines(1) == ("", "v1", "v2")
+    assert backlog.head(1) == place(run_at(20))
+    assert backlog.head(1, "v1") == place(run_at(10))
+    run, job = backlog.pop(1, "v1")
+    job.phase = Phase.LEASED
+    assert run.queued_ms == 10
+    assert backlog.head(1, "v1") == place(run_at(15))
+
+
+def test_a_function_is_forgotten_with_its_last_line(backlog: Backlog) -> None:
+    served = dict.fromkeys((1,)).keys()
+    queued(backlog, 20)
+    job = queue(backlog, pinned_at(10, "v1"))
+    assert drained(backlog) == [20]
+    assert backlog.functions(served) == [1]
+    job.phase = Phase.OVER
+    assert backlog.head(1, "v1") is None
+    assert backlog.functions(served) == []
+    assert backlog.lines(1) == ("",)
+
+
+def test_the_window_counts_all_lines(backlog: Backlog) -> None:
+    for ms in (1, 2, 3):
+        queue(backlog, pinned_at(ms, f"v{ms}"))
+    (last,) = queued(backlog, 4)
+    assert not backlog.admits(run_at(9))
+    for ms in (5, 6, 7, 8, 9):
+        queue(backlog, pinned_at(ms, "v1"))
+    dropped = backlog.trim(HORIZON_MS)
+    assert [run.queued_ms for run in dropped] == [5, 6, 7, 8, 9]
+    assert backlog.lines(1) == ("", "v1", "v2", "v3")
+    assert backlog.wanted() == []
+    assert drained(backlog) == [last.queued_ms]
+    for version in ("v1", "v2"):
+        backlog.pop(1, version)[1].phase = Phase.LEASED
+        assert backlog.head(1, version) is None
+    assert backlog.wanted() == [(1, None)]

@@ -19,6 +19,7 @@ from stepwell.server.clock import SystemClock
 from stepwell.server.ids import SystemIds
 from stepwell.server.runtime import Runtime
 from stepwell.server.settings import Settings
+from stepwell.server.worker_history import WorkerHistory
 from stepwell.server.workers import WorkerBook
 from stepwell.store.committer import Committer
 from stepwell.store.memory import MemoryStore
@@ -46,11 +47,19 @@ class Answer(msgspec.Struct, frozen=True):
 class Api:
     """The server under test, and a client for it."""
 
-    def __init__(self, *, store: MemoryStore, runtime: Runtime, book: WorkerBook) -> None:
+    def __init__(
+        self,
+        *,
+        store: MemoryStore,
+        runtime: Runtime,
+        book: WorkerBook,
+        history: WorkerHistory,
+    ) -> None:
         self.connections: set[Any] = set()  # the protocols at work
         self.store = store
         self.runtime = runtime
         self.book = book
+        self.history = history  # to be entered by a test that wants workers stored
         self.drained = False
         self.port = 0
         self.session: aiohttp.ClientSession
@@ -104,11 +113,14 @@ async def open_api(
         loop=loop,
     )
     runtime.start()
-    api = Api(store=store, runtime=runtime, book=WorkerBook())
+    book = WorkerBook()
+    history = WorkerHistory(runtime=runtime, book=book, kept_max=1_000, kept_ms=2**41)
+    api = Api(store=store, runtime=runtime, book=book, history=history)
     app = build_api(
         runtime=runtime,
         settings=Settings(**settings),
-        book=api.book,
+        book=book,
+        worker_history=history,
         gateway_url=lambda _host: GATEWAY_URL,
         mint_session_token=lambda connection_id: f"token of {connection_id}",
         drained=lambda: api.drained,

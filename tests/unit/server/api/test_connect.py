@@ -80,7 +80,9 @@ async def test_a_start_beyond_the_limit_is_a_429_that_names_the_setting() -> Non
         api.book.connected(worker("one"))
         answer = await api.post("/v0/connect/start")
         assert (answer.status, answer.json["code"]) == (429, "connections_taken")
-        assert "--connections-max" in answer.json["error"]
+        assert "raise --connections-max (STEPWELL_CONNECTIONS_MAX)" in answer.json["error"]
+        assert answer.json["status"] == 429
+        assert answer.json["data"] is None
         api.book.disconnected("one", 2)
         assert (await api.post("/v0/connect/start")).status == 200
 

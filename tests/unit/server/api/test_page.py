@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from stepwell.engine.rows import HistoryKind, RunStatus, StepKind
 from stepwell.server.api.html import Markup, element, escaped, table
 from stepwell.server.api.page import OUTPUT_CHARS_MAX
+from stepwell.server.workers import WorkerStatus
 from tests.unit.server.api.bench import open_api
 from tests.unit.server.api.rest_v2.test_workers import INFO
 from tests.unit.server.api.rows import (
@@ -49,6 +52,28 @@ async def test_the_overview_lists_apps_workers_and_runs() -> None:
         page = (await api.get("/")).body.decode()
         for words in ("shop", "refund, ship", "box-7", text(run_id(1)), "completed", "1000 ms"):
             assert words in page
+
+
+@on_loop
+async def test_the_overview_counts_workers_and_shows_those_that_take_calls_first() -> None:
+    async with open_api(SHOP) as api:
+        for number, status in enumerate(("DRAINING", "READY", "CONNECTED")):
+            info = msgspec.structs.replace(
+                INFO,
+                connection_id=f"01K7T09A4B000000000000001{number}",
+                instance_id=f"box-{status}",
+                status=WorkerStatus(status),
+            )
+            api.book.connected(info)
+        left = msgspec.structs.replace(INFO, instance_id=EVIL, disconnect_reason=EVIL)
+        api.book.connected(left)
+        api.book.disconnected(left.connection_id, left.connected_at_ms + 1_000)
+        page = (await api.get("/")).body.decode()
+        assert "1 active, 2 inactive" in page
+        assert "0 of 3" in page, "calls that it has, of those that it takes"
+        assert page.index("box-READY") < page.index("box-DRAINING") < page.index("that left")
+        assert page.index("that left") < page.index("&lt;script&gt;alert(1)&lt;/script&gt;")
+        assert EVIL not in page
 
 
 @on_loop

@@ -151,6 +151,36 @@ async def test_each_host_of_an_app_is_a_worker() -> None:
         assert s.desk.attached == {}
 
 
+async def unreachable(s: Stage) -> None:
+    """A call finds no app."""
+    s.client.answer = OutboundError("nobody is there", code="outbound_unreachable")
+    s.post()
+    await s.desk.reported.wait()
+    await s.driver.drained(1)
+
+
+@on_loop
+async def test_an_app_that_is_gone_rests_while_workers_have_its_function_too() -> None:
+    async with stage() as s:
+        s.book.on_return(s.driver.refresh)
+        connected = registration("ws://connect") | {"deployType": "connect"}
+        s.desk.catalog.register(parse_register(encode(connected)), 1)
+        s.driver.refresh()
+        before = dict(s.desk.attached)
+        assert list(before) == ["http://a:80/shop"]
+        await unreachable(s)
+        assert s.desk.attached == {}
+        s.book.call_answered("shop")
+        assert list(s.desk.attached) == list(before)
+
+
+@on_loop
+async def test_an_app_that_is_gone_and_has_no_workers_is_called_all_the_same() -> None:
+    async with stage() as s:
+        await unreachable(s)
+        assert list(s.desk.attached) == ["http://a:80/shop"]
+
+
 @on_loop
 async def test_an_answer_is_reported_until_it_is_stored(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http_driver, "REPORT_FIRST_S", 0.001)

@@ -12,6 +12,7 @@ from stepwell.wire.connect import (
     ConnectMessage,
     Kind,
     SDKResponse,
+    WorkerCheckpointData,
     WorkerConnectRequestData,
     WorkerRequestAckData,
     WorkerRequestExtendLeaseData,
@@ -95,6 +96,10 @@ def ack(request_id: str = REQUEST_ID) -> bytes:
 
 def reply(request_id: str = REQUEST_ID, **fields: Any) -> bytes:
     return envelope(Kind.WORKER_REPLY, SDKResponse(request_id=request_id, **fields))
+
+
+def checkpoint(request_id: str = REQUEST_ID, **fields: Any) -> bytes:
+    return envelope(Kind.WORKER_CHECKPOINT, WorkerCheckpointData(request_id=request_id, **fields))
 
 
 def extend(lease_id: str, request_id: str = REQUEST_ID, **fields: Any) -> bytes:

@@ -8,7 +8,7 @@ import pytest
 
 from stepwell.errors import WireError
 from stepwell.server.gateway.hello import (
-    APPS_PER_CONNECTION_MAX,
+    APPS_MAX,
     AUTHENTICATION_FAILED,
     FIELDS_MAX,
     INVALID_PAYLOAD,
@@ -87,7 +87,7 @@ def test_no_app_is_an_invalid_payload() -> None:
 
 
 def test_one_app_more_than_allowed_is_too_many() -> None:
-    apps = [app(f"app{number}") for number in range(APPS_PER_CONNECTION_MAX)]
+    apps = [app(f"app{number}") for number in range(APPS_MAX)]
     assert len(read_hello(hello(*apps).SerializeToString(), authenticate).apps) == 10
     assert refusal(hello(*apps, app("last"))) == TOO_MANY_APPS
 

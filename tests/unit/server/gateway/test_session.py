@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from stepwell.server.gateway.facts import (
     Acked,
+    Checkpointed,
     Close,
     ExtendWanted,
     Gone,
@@ -39,6 +40,7 @@ from stepwell.server.gateway.session import (
 )
 from stepwell.wire.connect import (
     ConnectMessage,
+    GatewayCheckpointAckData,
     GatewayConnectionReadyData,
     Kind,
     WorkerReplyAckData,
@@ -55,6 +57,7 @@ from tests.unit.server.gateway.messages import (
     REQUEST_ID,
     ack,
     app,
+    checkpoint,
     connect,
     envelope,
     extend,
@@ -181,7 +184,7 @@ def test_a_worker_is_ready_before_it_is_told_so() -> None:  # 12
 @pytest.mark.parametrize(
     ("capabilities", "extensions"),
     [
-        (b'{"connect":"v1","stepwell":"v1"}', ["reply-is-ack"]),
+        (b'{"connect":"v1","stepwell":"v1"}', ["reply-is-ack", "checkpoints"]),
         (b'{"connect":"v1","stepwell":"v2"}', []),
         (b'{"connect":"v1"}', []),
         (b'["stepwell"]', []),
@@ -487,6 +490,66 @@ def test_an_undecodable_reply_is_our_trouble_and_an_undecodable_ack_the_workers(
     assert story.close() == Close(code=1008, reason="connect_worker_request_ack_invalid_payload")
 
 
+OURS = {"capabilities": b'{"connect":"v1","stepwell":"v1"}'}
+
+
+def test_a_checkpoint_is_told_and_answered_when_it_is_stored() -> None:
+    story = ready(**OURS)
+    story.send(checkpoint(run_id="run", seq=2, steps=b"[1]"))
+    [fact] = story.facts()
+    assert fact == Checkpointed(request_id=REQUEST_ID, run_id="run", seq=2, steps=b"[1]")
+    assert isinstance(fact, Checkpointed)
+    assert story.output() is None
+    for refusal in (None, "call_stale"):
+        story.session.checkpoint_answered(fact, refusal)
+        ((kind, payload),) = story.sent()
+        assert kind is Kind.GATEWAY_CHECKPOINT_ACK
+        answer = GatewayCheckpointAckData.FromString(payload)
+        assert (answer.request_id, answer.seq) == (REQUEST_ID, 2)
+        assert answer.refusal == (refusal or "")
+
+
+def test_a_checkpoint_says_that_its_call_was_taken() -> None:
+    story = ready(**OURS)
+    story.session.send_call(REQUEST_ID, b"call")
+    story.send(checkpoint(), PAUSE)
+    story.facts()
+    story.session.lost()
+    assert story.facts() == [Gone(reason="UNEXPECTED")]  # with a call in flight
+
+
+def test_checkpoints_are_taken_while_the_gateway_leaves() -> None:
+    story = ready(**OURS)
+    story.session.begin_drain(story.now_ms)
+    story.facts()
+    story.send(checkpoint())
+    assert [type(fact) for fact in story.facts()] == [Checkpointed]
+
+
+def test_a_checkpoint_of_a_worker_that_does_not_know_them_is_ignored() -> None:
+    story = ready()
+    story.send(checkpoint(), envelope(Kind.WORKER_CHECKPOINT, GARBAGE))
+    assert story.facts() == []
+    assert story.session.phase is Phase.READY
+
+
+def test_an_undecodable_checkpoint_ends_the_connection() -> None:
+    story = ready(**OURS)
+    story.send(envelope(Kind.WORKER_CHECKPOINT, GARBAGE))
+    assert story.close() == INTERNAL
+
+
+def test_nothing_is_answered_once_the_close_frame_is_sent() -> None:
+    story = ready(**OURS)
+    story.send(checkpoint())
+    [fact] = story.facts()
+    assert isinstance(fact, Checkpointed)
+    story.send(envelope(Kind.WORKER_CHECKPOINT, GARBAGE))
+    assert story.close() == INTERNAL
+    story.session.checkpoint_answered(fact, None)
+    assert story.output() is None
+
+
 @pytest.mark.parametrize("kind", [16, 77, 100, Kind.GATEWAY_CLOSING, Kind.WORKER_STATUS])
 def test_an_unknown_kind_is_ignored(kind: int) -> None:  # 39
     story = ready()
@@ -715,16 +778,16 @@ def test_an_oversize_message_is_named_in_close_and_history() -> None:  # 38
     assert story.facts() == [Gone(reason="MESSAGE_TOO_LARGE")]
 
 
-def test_a_reason_that_the_socket_knows_is_kept() -> None:
-    story = ready()
-    story.session.lost("MESSAGE_TOO_LARGE")
-    assert story.facts() == [Gone(reason="MESSAGE_TOO_LARGE")]
-
-
 def test_broken_websocket_rules_are_a_protocol_error() -> None:
     story = ready()
     story.session.receive_broken("a reserved bit is set", story.now_ms)
     assert story.close() == Close(code=1002, reason="a reserved bit is set")
+
+
+def test_so_is_a_text_that_is_none_with_a_code_of_its_own() -> None:
+    story = ready()
+    story.session.receive_broken("no UTF-8", story.now_ms, 1007)
+    assert story.close() == Close(code=1007, reason="no UTF-8")
 
 
 def test_a_socket_that_is_turned_away_gets_no_hello() -> None:

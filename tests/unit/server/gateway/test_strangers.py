@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
-from stepwell.server.gateway.session import MESSAGE_BYTES_MAX
 from stepwell.server.gateway.strangers import (
-    PIECE_BYTES_MAX,
     REPEAT_MS,
     TOGETHER_BYTES_MAX,
     TOGETHER_MAX,
-    Guard,
     Strangers,
 )
-from tests.unit.server.loop import on_loop
 
 if TYPE_CHECKING:
     import pytest
@@ -85,116 +80,3 @@ def test_a_flood_is_a_line_now_and_then(caplog: pytest.LogCaptureFixture) -> Non
         (caller,) = came(strangers, 1)
         strangers.sent(caller, TOGETHER_BYTES_MAX + 1, now_ms)
     assert [record.__dict__["closed"] for record in caplog.records] == [1, 3]
-
-
-class Inner(asyncio.BufferedProtocol):
-    """A protocol with a large buffer, and what it was told."""
-
-    def __init__(self) -> None:
-        self.buffer = bytearray(4 * 2**20)
-        self.told: list[object] = []
-
-    def get_buffer(self, _sizehint: int) -> memoryview:
-        return memoryview(self.buffer)
-
-    def buffer_updated(self, nbytes: int) -> None:
-        self.told.append(nbytes)
-
-    def eof_received(self) -> bool:
-        self.told.append("eof")
-        return False
-
-    def pause_writing(self) -> None:
-        self.told.append("pause")
-
-    def resume_writing(self) -> None:
-        self.told.append("resume")
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self.told.append(exc)
-
-
-class Tcp:
-    """A transport that has a protocol and can stop reading."""
-
-    def __init__(self) -> None:
-        self.inner = Inner()
-        self.protocol: asyncio.BaseProtocol = self.inner
-        self.reads = True
-
-    def get_protocol(self) -> asyncio.BaseProtocol:
-        return self.protocol
-
-    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
-        self.protocol = protocol
-
-    def is_closing(self) -> bool:
-        return False
-
-    def pause_reading(self) -> None:
-        self.reads = False
-
-    def resume_reading(self) -> None:
-        self.reads = True
-
-    def guard(self, *, room: int) -> Guard:
-        return Guard(cast("asyncio.Transport", self), lambda count: count <= room)
-
-
-@on_loop
-async def test_a_guard_passes_all_on() -> None:
-    tcp = Tcp()
-    guard = tcp.guard(room=100)
-    assert tcp.protocol is guard
-    guard.get_buffer(-1)[:2] = b"ab"
-    assert tcp.inner.buffer[:2] == b"ab"
-    guard.buffer_updated(100)
-    guard.pause_writing()
-    guard.resume_writing()
-    assert guard.eof_received() is False
-    error = OSError()
-    guard.connection_lost(error)
-    assert tcp.inner.told == [100, "pause", "resume", "eof", error]
-
-
-@on_loop
-async def test_a_guard_reads_one_piece_in_a_turn() -> None:
-    tcp = Tcp()
-    guard = tcp.guard(room=PIECE_BYTES_MAX)
-    assert len(guard.get_buffer(-1)) == PIECE_BYTES_MAX
-    guard.buffer_updated(PIECE_BYTES_MAX - 1)
-    assert tcp.reads
-    guard.buffer_updated(PIECE_BYTES_MAX)
-    assert not tcp.reads
-    await asyncio.sleep(0)
-    assert tcp.reads
-    assert tcp.inner.told == [PIECE_BYTES_MAX - 1, PIECE_BYTES_MAX]
-
-
-@on_loop
-async def test_a_guard_that_steps_aside_is_out_of_the_way() -> None:
-    tcp = Tcp()
-    guard = tcp.guard(room=PIECE_BYTES_MAX)
-    guard.buffer_updated(PIECE_BYTES_MAX)
-    guard.step_aside()
-    assert tcp.protocol is tcp.inner
-    assert tcp.reads
-    tcp.reads = False  # by the connection, for reasons of its own
-    await asyncio.sleep(0)
-    assert not tcp.reads
-
-
-@on_loop
-async def test_a_guard_drops_what_is_not_admitted_and_in_the_end_reads_no_more() -> None:
-    tcp = Tcp()
-    guard = tcp.guard(room=100)
-    guard.buffer_updated(101)
-    guard.buffer_updated(50)  # would have been admitted before
-    guard.get_buffer(-1)[:2] = b"ab"
-    assert tcp.inner.told == []
-    assert tcp.inner.buffer[:2] == b"\0\0"
-    for room_bytes in (MESSAGE_BYTES_MAX - 50, 0):
-        guard.buffer_updated(max(room_bytes, PIECE_BYTES_MAX))
-        assert not tcp.reads
-        await asyncio.sleep(0)
-        assert tcp.reads is bool(room_bytes)

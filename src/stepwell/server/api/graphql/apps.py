@@ -39,10 +39,11 @@ class App:
     def error(self) -> str | None:
         if self._row is None:
             return "the app is not registered any more"
-        if self._row.method != "serve":
+        context = self._reading.context
+        served = context.runtime.catalog.transports.of(self.name, "serve")
+        if served is None:
             return None
-        book = self._reading.context.app_book
-        trouble = book.trouble(app_name=self.name, url=self._row.url)
+        trouble = context.app_book.trouble(app_name=self.name, url=served.url)
         return None if trouble is None else trouble.text
 
     @property
@@ -89,7 +90,7 @@ class Function:
         self.id = entry.function_id
         self.name = entry.config.name
         self.slug = entry.slug
-        self.url = entry.config.url
+        self.url = entry.http_url or entry.config.url
         self.app_id = entry.app_id
 
     @property
@@ -132,7 +133,7 @@ def all_apps(reading: Reading) -> list[App | UnsyncedApp]:
     """By name; behind them places where no app has synced yet."""
     context = reading.context
     rows = context.runtime.catalog.apps
-    synced = {normal_url(row.url) for row in rows.values()}
+    synced = {normal_url(row.url) for row in context.runtime.catalog.transports.all()}
     apps: list[App | UnsyncedApp] = [App(reading, name, rows[name]) for name in sorted(rows)]
     apps += [
         UnsyncedApp(site.url, None if site.trouble is None else site.trouble.text)
@@ -146,9 +147,9 @@ def app_at(reading: Reading, url: str) -> App | UnsyncedApp:
     """The app that is at a URL, or what is known of the place."""
     context = reading.context
     wanted = normal_url(url)
-    for row in context.runtime.catalog.apps.values():
-        if row.method == "serve" and normal_url(row.url) == wanted:
-            return App(reading, row.name, row)
+    for served in context.runtime.catalog.transports.served():
+        if normal_url(served.url) == wanted:
+            return app_named(reading, served.app_name)
     site = context.app_book.site(url)
     trouble = None if site is None else site.trouble
     return UnsyncedApp(wanted, None if trouble is None else trouble.text)

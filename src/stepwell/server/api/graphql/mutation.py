@@ -32,8 +32,10 @@ class Mutation:
     async def update_app(self, *, input: Mapping[str, str]) -> App | UnsyncedApp:
         before = synced_app(self._context, input["id"])
         await self._sync(input["url"])
-        row = self._context.runtime.catalog.apps.get(before.name)
-        if row is None or normal_url(row.url) != normal_url(input["url"]):
+        catalog = self._context.runtime.catalog
+        row = catalog.apps.get(before.name)
+        served = catalog.transports.of(before.name, "serve")
+        if row is None or served is None or normal_url(served.url) != normal_url(input["url"]):
             raise WireError(
                 f"the app {before.name} did not answer at {input['url']}; it is still at "
                 f"{before.url}",

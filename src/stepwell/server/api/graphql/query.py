@@ -12,6 +12,7 @@ from stepwell.server.api.graphql.reading import paced
 from stepwell.server.api.graphql.runs import FunctionRun, FunctionRunV2, RunTraceTrigger, trace
 from stepwell.server.api.graphql.search import find_events, find_runs
 from stepwell.server.api.graphql.spans import RunTraceSpan, RunTraceSpanOutput, output_by_id
+from stepwell.server.api.graphql.workers import WorkerConnection, find_workers, worker_by_id
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
@@ -111,6 +112,23 @@ class Query:
 
     def run_trace_span_output_by_id(self, *, output_id: str) -> RunTraceSpanOutput:
         return output_by_id(self._reading, output_id)
+
+    # --- workers ---
+
+    async def worker_connections(
+        self,
+        *,
+        first: int,
+        order_by: Sequence[Mapping[str, str]],
+        filter: Mapping[str, Any],
+        after: str | None = None,
+    ) -> Connection[WorkerConnection]:
+        return await find_workers(
+            self._reading, first=first, after=after, order_by=order_by, filter=filter
+        )
+
+    def worker_connection(self, *, connection_id: str) -> WorkerConnection:
+        return worker_by_id(self._reading, connection_id)
 
     def _run(self, text: str) -> RunRecord:
         run = self._reading.run(queries.run_id(text))

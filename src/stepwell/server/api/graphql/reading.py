@@ -154,6 +154,10 @@ class Reading:
         self._charge(len(found), sum([len(event.data) for event in found]))
         return found
 
+    def charge_rows(self, rows: int) -> None:
+        """So many rows were read that are no runs and no events."""
+        self._charge(rows, 0)
+
     def charge_count(self) -> None:
         """Rows are about to be counted, up to `COUNT_MAX`."""
         self._charge(COUNT_MAX // 20, 0)  # An index entry is little beside a row.

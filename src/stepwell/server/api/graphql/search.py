@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 
 import msgspec
 
@@ -45,6 +45,12 @@ _STATUSES = {text: status for status, text in RUN_STATUS.items()}
 _T = TypeVar("_T")
 
 
+class AnyEdge(Protocol):
+    """A row of a list with a cursor, whatever that is made of."""
+
+    cursor: str
+
+
 class Edge(Generic[_T]):
     """A row of a list, with the cursor that goes on behind it."""
 
@@ -58,13 +64,13 @@ class Connection(Generic[_T]):
 
     def __init__(
         self,
-        edges: Sequence[Edge[_T]],
+        edges: Sequence[AnyEdge],
         *,
         has_next: bool,
         has_previous: bool,
         count: Callable[[], int],
     ) -> None:
-        self.edges: Sequence[Edge[_T]] | AsyncIterator[Edge[_T]] = paced(edges)
+        self.edges: Sequence[AnyEdge] | AsyncIterator[AnyEdge] = paced(edges)
         self._count = count
         self.page_info = {
             "has_next_page": has_next,

@@ -47,7 +47,7 @@ class AppReads:
         listed by their URL."""
         apps = self._context.runtime.catalog.apps
         shown = {name: self._object(app) for name, app in apps.items()}
-        known = {normal_url(app.url) for app in apps.values()}
+        known = {normal_url(app.url) for app in self._context.runtime.catalog.transports.all()}
         for site in self._context.app_book.sites:
             if site.app_name not in apps and site.url not in known:
                 shown[site.url] = site_object(site)
@@ -77,8 +77,9 @@ class AppReads:
 
     def _object(self, app: PutApp) -> dict[str, object]:
         trouble = None
-        if app.method == "serve":
-            trouble = self._context.app_book.trouble(app_name=app.name, url=app.url)
+        served = self._context.runtime.catalog.transports.of(app.name, "serve")
+        if served is not None:
+            trouble = self._context.app_book.trouble(app_name=app.name, url=served.url)
         return app_object(app, len(self._of(app.name)), trouble)
 
     def _of(self, app_name: str) -> list[FunctionEntry]:

@@ -81,6 +81,15 @@ ON CONFLICT DO NOTHING;
 INSERT INTO history (run_id, seq, at_after_ms, kind, step_id, name, attempt, payload)
 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8);
 
+-- name: put_request_secrets
+-- Insert or replace what a request must not show.
+INSERT INTO request_secrets (run_id, seq, secrets) VALUES (?1, ?2, ?3)
+ON CONFLICT (run_id, seq) DO UPDATE SET secrets = excluded.secrets;
+
+-- name: delete_request_secrets
+-- The request is over.
+DELETE FROM request_secrets WHERE run_id = ?1 AND seq = ?2;
+
 -- name: put_dedup
 -- Insert or replace a dedup pair.
 INSERT INTO dedup (function_no, key, run_id, expires_at_ms) VALUES (?1, ?2, ?3, ?4)
@@ -118,6 +127,36 @@ ON CONFLICT (function_no, cron) DO UPDATE SET last_ms = excluded.last_ms;
 -- name: delete_schedule
 -- The function has this schedule no more.
 DELETE FROM schedule WHERE function_no = ?1 AND cron = ?2;
+
+-- name: put_transport
+-- Insert or replace one way to an app.
+INSERT INTO transport (
+    app_name, method, url, sdk, framework, app_version, checksum, synced_at_ms, functions
+)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+ON CONFLICT (app_name, method) DO UPDATE SET
+    url = excluded.url,
+    sdk = excluded.sdk,
+    framework = excluded.framework,
+    app_version = excluded.app_version,
+    checksum = excluded.checksum,
+    synced_at_ms = excluded.synced_at_ms,
+    functions = excluded.functions;
+
+-- name: delete_transport
+-- The app cannot be reached in this way any more.
+DELETE FROM transport WHERE app_name = ?1 AND method = ?2;
+
+-- name: put_route
+-- Insert or replace what was chosen for a function.
+INSERT INTO route (app_name, slug, connect_percent, pin) VALUES (?1, ?2, ?3, ?4)
+ON CONFLICT (app_name, slug) DO UPDATE SET
+    connect_percent = excluded.connect_percent,
+    pin = excluded.pin;
+
+-- name: delete_route
+-- Nothing is chosen for it any more.
+DELETE FROM route WHERE app_name = ?1 AND slug = ?2;
 
 -- name: put_app
 -- Insert or replace an app.
@@ -160,3 +199,35 @@ DELETE FROM dedup WHERE (function_no, key) IN (
     SELECT function_no, key FROM dedup WHERE expires_at_ms <= ?1
     ORDER BY expires_at_ms, function_no, key LIMIT ?2
 );
+
+-- name: put_worker
+-- Insert or replace a worker's connection.
+INSERT INTO worker (connection_id, instance_id, ended_at_ms, apps, body)
+VALUES (?1, ?2, ?3, ?4, ?5)
+ON CONFLICT (connection_id) DO UPDATE SET
+    instance_id = excluded.instance_id,
+    ended_at_ms = excluded.ended_at_ms,
+    apps = excluded.apps,
+    body = excluded.body;
+
+-- name: put_worker_app
+-- Let a connection be found by one of its apps.
+INSERT INTO worker_app (app_name, connection_id) VALUES (?1, ?2) ON CONFLICT DO NOTHING;
+
+-- name: worker_cut
+-- The last connection, in the order of their ends, that is one too many.
+SELECT ended_at_ms, connection_id FROM worker WHERE ended_at_ms IS NOT NULL
+ORDER BY ended_at_ms DESC, connection_id DESC LIMIT 1 OFFSET ?1;
+
+-- name: trim_workers
+-- Forget connections that ended before a place in that order, the first ones first.
+DELETE FROM worker WHERE connection_id IN (
+    SELECT connection_id FROM worker
+    WHERE ended_at_ms IS NOT NULL AND (ended_at_ms, connection_id) < (?1, ?2)
+    ORDER BY ended_at_ms, connection_id LIMIT ?3
+)
+RETURNING connection_id, apps;
+
+-- name: delete_worker_app
+-- The connection is forgotten.
+DELETE FROM worker_app WHERE app_name = ?1 AND connection_id = ?2;

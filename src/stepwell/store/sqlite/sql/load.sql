@@ -91,6 +91,15 @@ ORDER BY watch_id LIMIT ?7;
 -- What is still to be done, in order.
 SELECT errand_id, body FROM errand WHERE errand_id > ?1 ORDER BY errand_id LIMIT ?2;
 
+-- name: transports
+-- All ways to all apps.
+SELECT app_name, method, url, sdk, framework, app_version, checksum, synced_at_ms, functions
+FROM transport ORDER BY app_name, method;
+
+-- name: routes
+-- All routes.
+SELECT app_name, slug, connect_percent, pin FROM route ORDER BY app_name, slug;
+
 -- name: schedules
 -- All schedules.
 SELECT function_no, cron, last_ms FROM schedule ORDER BY function_no, cron;

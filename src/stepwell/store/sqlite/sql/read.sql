@@ -134,6 +134,15 @@ FROM step WHERE run_id = ?1 ORDER BY position;
 SELECT seq, at_after_ms, kind, step_id, name, attempt, payload
 FROM history WHERE run_id = ?1 ORDER BY seq;
 
+-- name: history_row
+-- One row of the history of a run.
+SELECT seq, at_after_ms, kind, step_id, name, attempt, payload
+FROM history WHERE run_id = ?1 AND seq = ?2;
+
+-- name: request_secrets
+-- What a request must not show.
+SELECT secrets FROM request_secrets WHERE run_id = ?1 AND seq = ?2;
+
 -- name: live_state
 -- The engine's state of a run that is not over.
 SELECT state FROM live WHERE run_id = ?1;
@@ -145,3 +154,34 @@ SELECT at_ms, run_id, input_repr, traceback FROM quarantine ORDER BY no DESC LIM
 -- name: count_live
 -- Runs that are not over.
 SELECT count(*) FROM live;
+
+-- name: worker
+-- One connection of a worker.
+SELECT connection_id, body FROM worker WHERE connection_id = ?1;
+
+-- name: ended_workers
+-- Connections that ended, newest first.
+SELECT connection_id, body FROM worker
+WHERE connection_id < ?1 AND ended_at_ms IS NOT NULL
+ORDER BY connection_id DESC LIMIT ?2;
+
+-- name: ended_workers_of_app
+-- The same, of one app.
+SELECT worker.connection_id, body
+FROM worker_app CROSS JOIN worker ON worker.connection_id = worker_app.connection_id
+WHERE worker_app.app_name = ?3 AND worker_app.connection_id < ?1 AND ended_at_ms IS NOT NULL
+ORDER BY worker_app.connection_id DESC LIMIT ?2;
+
+-- name: ended_workers_of_instance
+-- The same, of one instance; of one app, if that is not null.
+SELECT connection_id, body FROM worker
+WHERE instance_id = ?4 AND connection_id < ?1 AND ended_at_ms IS NOT NULL
+    AND (?3 IS NULL OR EXISTS (
+        SELECT 1 FROM worker_app
+        WHERE worker_app.app_name = ?3 AND worker_app.connection_id = worker.connection_id
+    ))
+ORDER BY connection_id DESC LIMIT ?2;
+
+-- name: open_workers
+-- Connections that have not ended.
+SELECT connection_id, body FROM worker WHERE ended_at_ms IS NULL ORDER BY connection_id LIMIT ?1;

@@ -1,0 +1,6 @@
+import { Inngest } from "inngest";
+
+export const inngest = new Inngest({
+  id: "my-app",
+  checkpointing: true,
+});
