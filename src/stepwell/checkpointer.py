@@ -120,6 +120,10 @@ class Checkpointer:
                 return self._added
         return None
 
+    def start(self) -> None:
+        """Send what waits, unless an earlier report has not been answered: then with the next."""
+        self._start()
+
     async def wait(self, ticket: int, *, gather: bool = False) -> None:
         """Wait until what `add` gave is stored, or nothing more is sent.
 

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import time
 from contextvars import ContextVar
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, NoReturn
@@ -161,6 +162,8 @@ class Execution:
         self.closed = False
         """Whether the outcome is already decided."""
         self._groups_open = 0
+        self.owed: int | None = None
+        """The ticket of the last step that was kept, if nobody has waited for it yet."""
         self._step_ids: StepIds | None = None  # in groups whose branches may run together
         self.turns: Turns | None = None
         """In groups of a sync function whose branches run together: whose turn it is."""
@@ -339,11 +342,18 @@ class Execution:
         raise Interrupt
 
     def succeeded(
-        self, name: StepName, step_type: str, value: object, *, durable: bool = False
+        self,
+        name: StepName,
+        step_type: str,
+        value: object,
+        *,
+        durable: bool = False,
+        started_ns: int = 0,
     ) -> Kept | None:
         """Record the value that a step's body returned.
 
         Args:
+            started_ns: When it began, since the epoch, if `runs_together`.
             durable: If the call goes on, then only when the server has this step.
         Returns:
             The step, if the call goes on: wait for its ticket. None: the call is over, or in a
@@ -365,7 +375,19 @@ class Execution:
             return None
         assert self._checkpointer is not None, "or steps do not run together"
         self._end_body()
+        # The server sees only when a report comes, which may be long after, and with others.
+        took_ns = time.time_ns() - started_ns
+        op = msgspec.structs.replace(
+            op, timing=msgspec.Raw(b'{"a":%d,"b":%d}' % (started_ns, max(took_ns, 0)))
+        )
         return Kept(data, self._checkpointer.add(_ENCODER.encode(op), durable=durable))
+
+    def owe(self, ticket: int) -> None:
+        """A step was kept, and is on its way to the server: the next body waits for it. What the
+        program does between two steps takes place meanwhile."""
+        assert self._checkpointer is not None, "which gave the ticket"
+        self.owed = ticket
+        self._checkpointer.start()
 
     async def committed(self, ticket: int) -> None:
         """Wait until the server has a step that was kept.
@@ -375,6 +397,8 @@ class Execution:
         """
         assert self._checkpointer is not None, "which gave the ticket"
         await self._checkpointer.wait(ticket, gather=self._groups_open > 0)
+        if self.owed == ticket:
+            self.owed = None
         self._go_on()
 
     def committed_sync(self, ticket: int) -> None:
@@ -385,7 +409,15 @@ class Execution:
         else:
             with self.turns.pause():
                 self._checkpointer.wait_sync(ticket)
+        if self.owed == ticket:
+            self.owed = None
         self._go_on()
+
+    @property
+    def waits_at_once(self) -> bool:
+        """Whether a step that is kept is waited for where it ends: in groups each branch waits for
+        its own steps only."""
+        return self._groups_open > 0
 
     def _go_on(self) -> None:
         if self._checkpointer is not None and self._checkpointer.ended is not None:

@@ -6,6 +6,7 @@ The twin for sync functions is `step_sync.py`; it differs only in `await`.
 from __future__ import annotations
 
 import inspect
+import time
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, TypeVarTuple, overload
 from weakref import ref
 
@@ -462,9 +463,13 @@ class Step:
         durable: bool = False,
     ) -> Any:
         execution = self._execution
-        if execution.busy:
-            await execution.turn()
+        while execution.owed is not None or execution.busy:
+            if execution.owed is not None:
+                await execution.committed(execution.owed)
+            else:
+                await execution.turn()
         execution.begin(name, step_type)
+        started_ns = time.time_ns() if execution.runs_together else 0
         try:
             with StepBody(execution):
                 value = handler(*args)
@@ -476,10 +481,15 @@ class Step:
             execution.abandoned()
             raise
         else:
-            kept = execution.succeeded(name, step_type, value, durable=durable)
+            kept = execution.succeeded(
+                name, step_type, value, durable=durable, started_ns=started_ns
+            )
             if kept is not None:
-                if kept.ticket is not None:
-                    await execution.committed(kept.ticket)
+                ticket = kept.ticket
+                if ticket is not None and (durable or execution.waits_at_once):
+                    await execution.committed(ticket)
+                elif ticket is not None:
+                    execution.owe(ticket)
                 return kept.value(output_type)
         raise Interrupt
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import time
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, TypeVarTuple, overload
 
 from stepwell import step_options as options
@@ -384,7 +385,10 @@ class StepSync:
         durable: bool = False,
     ) -> Any:
         execution = self._execution
+        if execution.owed is not None:
+            execution.committed_sync(execution.owed)
         execution.begin(name, step_type)
+        started_ns = time.time_ns() if execution.runs_together else 0
         try:
             with StepBody(execution):
                 if execution.turns is None:
@@ -405,10 +409,15 @@ class StepSync:
             execution.abandoned()
             raise
         else:
-            kept = execution.succeeded(name, step_type, value, durable=durable)
+            kept = execution.succeeded(
+                name, step_type, value, durable=durable, started_ns=started_ns
+            )
             if kept is not None:
-                if kept.ticket is not None:
-                    execution.committed_sync(kept.ticket)
+                ticket = kept.ticket
+                if ticket is not None and (durable or execution.waits_at_once):
+                    execution.committed_sync(ticket)
+                elif ticket is not None:
+                    execution.owe(ticket)
                 return kept.value(output_type)
         raise Interrupt
 

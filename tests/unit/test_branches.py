@@ -166,7 +166,8 @@ def test_steps_of_inner_groups_of_different_branches_are_refused(caller: Caller)
 
 def test_groups_one_after_the_other_may_use_one_id(caller: Caller) -> None:
     def twice(ctx: Any, *names: str) -> Callable[[], Any]:
-        group = lambda: ctx.group.parallel([step(ctx, name) for name in names])  # noqa: E731
+        def group() -> Any:
+            return ctx.group.parallel([step(ctx, name) for name in names])
 
         def in_sync() -> Any:
             return [group(), group()]

@@ -16,7 +16,8 @@ import pytest
 from stepwell.checkpointer import Answer, Checkpointer
 from stepwell.checkpointing import BLENDED, PERFORMANT, SAFE, Checkpointing
 from stepwell.errors import NonRetriableError, RetryAfterError, StepError
-from stepwell.execution import RESULT_BYTES_MAX, Interrupt
+from stepwell.execution import RESULT_BYTES_MAX
+from stepwell.interrupt import Interrupt
 from tests.unit.calls import call_async, error_of, memos, named, ops_of, result_of
 from tests.unit.reports import Caller, Reports
 from tests.unit.test_group import chain, step, then
@@ -86,7 +87,11 @@ def test_report_has_the_same_operation_as_an_outcome_without_checkpointing(calle
     plain, none = caller.call(step_a, attempt=1)
 
     assert none.taken == []
-    assert reports.taken == [ops_of(plain)]
+    ((reported,),) = reports.taken
+    timing = reported.pop("timing")
+    assert timing["a"] > 0
+    assert timing["b"] >= 0
+    assert [reported] == ops_of(plain)
 
 
 def step_a(ctx: Any) -> Any:
@@ -745,7 +750,8 @@ def test_too_large_an_output_fails_its_step_alone(caller: Caller) -> None:
 
 def test_step_inside_a_step_is_found_out_in_a_branch_too(caller: Caller) -> None:
     def story(ctx: Any) -> Any:
-        inner = lambda: ctx.step.run("inner", lambda: 1)  # noqa: E731 - one expression
+        def inner() -> Any:
+            return ctx.step.run("inner", lambda: 1)
 
         async def outer() -> Any:
             return await inner()

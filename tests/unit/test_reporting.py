@@ -156,9 +156,11 @@ def test_report_names_its_call() -> None:
             call = decode_call(call_body())
             answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
             loop = asyncio.get_running_loop()
-            http_send(settings(api.url), call)(
-                0, b"[1]", lambda answer: loop.call_soon_threadsafe(answered.set_result, answer)
-            )
+
+            def done(answer: Answer) -> None:
+                loop.call_soon_threadsafe(answered.set_result, answer)
+
+            http_send(settings(api.url), call)(0, b"[1]", done)
             async with asyncio.timeout(5):
                 assert await answered is Answer.STORED
             return api

@@ -12,6 +12,7 @@ from stepwell.engine.ops import defer
 from stepwell.engine.ops.step_error import failed_memo
 from stepwell.engine.rows import StepKind
 from stepwell.engine.state import Phase
+from stepwell.engine.timings import step_times
 from stepwell.wire import ops as names
 
 if TYPE_CHECKING:
@@ -58,8 +59,12 @@ def checkpoint(turn: Turn, item: StepsCheckpointed) -> CheckpointRefusal | None:
         return "run_state_too_large"
     assert job.request_id is not None, "a leased job has its fence"
     turn.owner.leases.renew(job.request_id, turn.now_ms)
+    lease = turn.owner.leases.get(job.request_id)
+    assert lease is not None, "a leased job has its lease"
+    times = step_times(item.ops, since_ms=lease.began_ms, now_ms=turn.now_ms)
     for op in item.ops:
-        _apply(turn, run, job, op)
+        _apply(turn, run, job, op, times.get(op.id, (lease.began_ms, turn.now_ms)))
+    lease.began_ms = turn.now_ms
     turn.enforce_limits(run)
     return None
 
@@ -87,27 +92,26 @@ def _new_bytes(run: Run, ops: Sequence[Op]) -> int:
     return sum(size for step_id, size in outputs.items() if step_id not in run.steps)
 
 
-def _apply(turn: Turn, run: Run, job: Job, op: Op) -> None:
+def _apply(turn: Turn, run: Run, job: Job, op: Op, times: tuple[int, int]) -> None:
     match op.op:
         case names.DEFER_ADD:
             defer.add(turn, run, op)
         case names.DEFER_ABORT:
             defer.abort(turn, run, op)
         case names.STEP_RUN:
-            _put(turn, run, job, op, StepKind.RUN, bytes(op.data))
+            _put(turn, run, job, op, times, StepKind.RUN, bytes(op.data))
         case names.STEP:
-            _put(turn, run, job, op, StepKind.LEGACY, bytes(op.data))
+            _put(turn, run, job, op, times, StepKind.LEGACY, bytes(op.data))
         case names.STEP_FAILED:
-            _put(turn, run, job, op, StepKind.FAILED, failed_memo(op, no_retry=False))
+            _put(turn, run, job, op, times, StepKind.FAILED, failed_memo(op, no_retry=False))
 
 
-def _put(turn: Turn, run: Run, job: Job, op: Op, kind: StepKind, data: bytes) -> None:
+def _put(
+    turn: Turn, run: Run, job: Job, op: Op, times: tuple[int, int], kind: StepKind, data: bytes
+) -> None:
     if op.id in run.steps:
         return
     state = run.state
-    assert job.request_id is not None, "a leased job has its fence"
-    lease = turn.owner.leases.get(job.request_id)
-    assert lease is not None, "a leased job has its lease"
     # Mostly the step is all that is new, and the run's own row can stay as it is.
     stale = turn.now_ms - job.sent_ms >= SENT_STALE_MS
     changes_run = stale or _has_news(run, job)
@@ -118,10 +122,10 @@ def _put(turn: Turn, run: Run, job: Job, op: Op, kind: StepKind, data: bytes) ->
         name=op.label,
         data=data,
         attempt=job.attempt,
-        started_at_ms=lease.began_ms,
+        started_at_ms=times[0],
+        ended_at_ms=times[1],
         changes_run=changes_run,
     )
-    lease.began_ms = turn.now_ms
     if not changes_run:
         return
     # What else would run this step is not wanted any more; the function itself goes on.

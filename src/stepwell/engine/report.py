@@ -12,10 +12,11 @@ import msgspec
 from stepwell.engine.ops import HANDLERS, PENDING_KINDS, STEPLESS_KINDS
 from stepwell.engine.rows import HistoryKind, RunStatus, StepKind
 from stepwell.engine.state import OVER, Sleep
+from stepwell.engine.timings import step_times
 from stepwell.engine.turn import failure
 from stepwell.engine.waits import is_known
 from stepwell.wire.ids import UNTARGETED_STEP
-from stepwell.wire.ops import STEP_ERROR
+from stepwell.wire.ops import STEP_ERROR, STEP_FAILED
 from stepwell.wire.outcomes import Ops, Raised, Returned
 from stepwell.wire.quoting import quoted
 
@@ -70,6 +71,7 @@ class Report:
         self.no_retry = False
         self._retry_at_ms: int | None = None
         self._planned: set[str] | None = None
+        self._times: Mapping[str, tuple[int, int]] = {}
 
     def apply(self, outcome: Outcome) -> None:
         """Do all that the outcome asks for. The report was accepted by the fence."""
@@ -106,6 +108,7 @@ class Report:
         if op.id in run.steps:
             return
         self.is_fruitful = True
+        times = self._times.get(op.id, (self._began_ms, self.turn.now_ms))
         position = self.turn.put_step(
             run,
             step_id=op.id,
@@ -113,7 +116,8 @@ class Report:
             name=op.label,
             data=data,
             attempt=self._job.attempt,
-            started_at_ms=self._began_ms,
+            started_at_ms=times[0],
+            ended_at_ms=times[1],
         )
         self.turn.finish_step(run, op.id, position)
 
@@ -232,13 +236,16 @@ class Report:
         if ops and state.version < 0:
             state.version = outcome.version if outcome.version > 0 else EXECUTION_VERSION
         turn.remove_job(run, job)
+        self._times = step_times(ops, since_ms=self._began_ms, now_ms=turn.now_ms)
         again = False
         if not self._is_aimed:
             again, state.again = state.again, False
         kinds = [op.op for op in ops]
         is_pending = not PENDING_KINDS.isdisjoint(kinds)
         if len(kinds) > 1 and STEP_ERROR in kinds and not self._is_aimed:
-            self._apart = is_pending or kinds.count(STEP_ERROR) > 1
+            # Beside a step that failed for good too: its branch goes on, and a call that meets
+            # several steps would only plan this one, with all its attempts.
+            self._apart = is_pending or kinds.count(STEP_ERROR) > 1 or STEP_FAILED in kinds
         if is_pending or self._apart:
             steps = [op for op in ops if op.op not in STEPLESS_KINDS]
             if len(steps) > 1:

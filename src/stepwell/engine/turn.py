@@ -343,11 +343,13 @@ class Turn:
         data: bytes,
         attempt: int,
         started_at_ms: int,
+        ended_at_ms: int | None = None,
         changes_run: bool = True,
     ) -> int:
         """Store a step's outcome, the first one of this step; returns its position from 0.
 
         Args:
+            ended_at_ms: If it was not now.
             changes_run: Whether anything else of the run changes with it.
         """
         position = len(run.steps)
@@ -363,7 +365,7 @@ class Turn:
                 data=data,
                 attempt=attempt,
                 started_at_ms=started_at_ms,
-                ended_at_ms=self.now_ms,
+                ended_at_ms=self.now_ms if ended_at_ms is None else ended_at_ms,
             )
         )
         if changes_run:

@@ -77,6 +77,7 @@ class Op(msgspec.Struct, frozen=True, kw_only=True, rename="camel", gc=False):
     data: msgspec.Raw = msgspec.Raw(b"null")
     error: msgspec.Raw | None = None
     userland: Userland | None = None
+    timing: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
     @property
     def label(self) -> str:
@@ -209,6 +210,7 @@ def _op(given: _GivenOp, number: int, *, is_large: bool) -> Op:
             if userland is not None and userland.id
             else None
         ),
+        timing=msgspec.UNSET if bytes(given.timing) == b"null" else given.timing,
     )
     if is_large:
         _check_sizes(parsed)

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from stepwell.engine.rows import PutHistory, RunStatus, StepKind
+from stepwell.engine.checkpointing import SENT_STALE_MS
+from stepwell.engine.rows import PutHistory, PutLive, RunStatus, StepKind
 from tests.unit.engine.scenario import Scenario, op, ops, raised, ran, returned, step_id
 
 
@@ -154,6 +155,34 @@ def test_the_time_of_a_step_begins_with_the_end_of_the_one_before(s: Scenario) -
     a, b = s.step_row("a"), s.step_row("b")
     assert (a.started_at_ms, a.ended_at_ms) == (begun_ms, begun_ms + 30)
     assert (b.started_at_ms, b.ended_at_ms) == (begun_ms + 30, begun_ms + 50)
+
+
+def test_a_step_that_is_all_the_news_leaves_the_runs_own_row_alone(s: Scenario) -> None:
+    s.send()
+    assert s.checkpoint(done("a")) is None
+    before = len(s.rows(PutLive))
+    assert s.checkpoint(done("b")) is None
+    assert len(s.rows(PutLive)) == before
+    s.pass_ms(SENT_STALE_MS)
+    assert s.checkpoint(done("c")) is None
+    assert len(s.rows(PutLive)) == before + 1, "the time of a step may be behind by so much only"
+    s.restart()
+    s.attach("c2")
+    assert s.reply(returned("end")), "the call is still out, and brings the end"
+    assert s.ends[-1].status is RunStatus.COMPLETED
+
+
+def test_a_report_of_several_steps_tells_when_each_was(s: Scenario) -> None:
+    s.send()
+    s.pass_ms(1_000)
+    ms = 1_000_000
+    times = [{"a": 5_000 * ms, "b": 100 * ms}, {"a": 5_300 * ms, "b": 200 * ms}]
+    assert s.checkpoint(*({**done(n), "timing": t} for n, t in zip("ab", times, strict=True))) is (
+        None
+    )
+    a, b = s.step_row("a"), s.step_row("b")
+    assert (a.started_at_ms, a.ended_at_ms) == (s.now_ms - 500, s.now_ms - 400)
+    assert (b.started_at_ms, b.ended_at_ms) == (s.now_ms - 200, s.now_ms)
 
 
 def test_what_was_stored_comes_with_the_call_after_a_loss(s: Scenario) -> None:

@@ -323,7 +323,10 @@ class Connection:
                 extra = {"request": checkpoint.request_id, "code": error.code}
                 _log.warning("steps are not stored: %s", error, extra=extra)
             self._session.checkpoint_answered(checkpoint, refusal if error is None else error.code)
-            self._wire.send_soon()
+            if self._pending or refusal is not None or error is not None:
+                self._wire.send_soon()  # with the answers to the others; or this is no commit's end
+            else:
+                self._wire.send_now()
 
         self._runtime.submit_checkpoint(
             run_id=checkpoint.run_id, request_id=checkpoint.request_id, ops=ops, done=done
