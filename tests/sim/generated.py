@@ -58,7 +58,7 @@ def generate(random: Random, number: int, programs: int) -> Program:
         cancels=cancels,
         start_ms=random.choice((300, 4_000, 600_000)) if random.random() < 0.15 else None,
         finish_ms=random.choice((50, 2_000, 500_000)) if random.random() < 0.15 else None,
-        together=random.random() < 0.4,
+        together=number % 2 == 0,
     )
 
 

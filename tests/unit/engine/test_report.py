@@ -221,11 +221,9 @@ def test_a_step_that_is_planned_among_many_is_found_without_looking_at_all(width
 def test_a_failure_beside_one_for_good_keeps_its_attempts() -> None:
     s = a_call()
     s.reply(ops(op("StepError", "a", error={}), op("StepFailed", "b", error={})))
-    s.pass_ms(600_000)
+    s.pass_ms(60_000)
 
-    assert [(call.step_id, call.attempt) for call in s.calls if call.step_id != "step"] == [
-        (s.call_for("a").step_id, 1)
-    ]
+    assert s.call_for("a").attempt == 1
 
 
 # --- limits ---

@@ -7,7 +7,7 @@ piece and kept in one buffer, as are fragments, however small they are.
 
 Nearly all that comes is a short message, whole in one read; that way is as short as Python can
 make it. Road not taken: `websockets` without its connection, which takes three times as long for
-a message (docs/explanation/performance.md, "the libraries under the WebSockets").
+a message (docs/explanation/performance.md, "reading frames").
 Source: RFC 6455 sections 5 and 7.4; docs/reference/wire/connect.md, "transport".
 """
 
@@ -122,7 +122,7 @@ class FrameReader:
         at = 0
         if self._missing:
             at = min(self._missing, len(data))
-            self._take(data[:at])
+            self._take(memoryview(data)[:at])
             if self._missing:
                 return
             event = self._whole()
@@ -164,7 +164,7 @@ class FrameReader:
                 break
             self._first, self._missing, self._mask = data[at], size, data[start - 4 : start]
             at = min(after, end)
-            self._take(data[start:at])
+            self._take(memoryview(data)[start:at])
             if self._missing:
                 return
             event = self._whole()
@@ -173,7 +173,7 @@ class FrameReader:
         if not self._is_over:
             self._rest = data[at:]
 
-    def _take(self, piece: bytes) -> None:
+    def _take(self, piece: memoryview) -> None:
         """Keep a piece of a payload."""
         kept = self._control if self._first & _CONTROL else self._message
         kept += apply_mask(piece, self._mask)
