@@ -74,11 +74,15 @@ class Routed:
         world = self._world
         self._chosen = percent, pin
 
+        def again() -> None:
+            if self._chosen == (percent, pin):
+                self._choose(percent, pin=pin)
+
         def answer(stored: object) -> None:
             if self._chosen != (percent, pin):
                 return  # somebody chose another one meanwhile
             if stored is None:
-                world.later(AGAIN_MS, "route again", lambda: self._choose(percent, pin=pin))
+                world.later(AGAIN_MS, "route again", again)
             else:
                 world.count["route chosen"] += 1
 
