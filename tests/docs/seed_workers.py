@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Self
 
 import pytest
@@ -27,6 +28,10 @@ RUN_ENDS_S = 10.0  # under the time of a test, so that its message is seen
 LOG_CHARS_SHOWN = 4_000
 
 
+A_MOMENT = timedelta(milliseconds=5)
+"""Times of the API are whole milliseconds."""
+
+
 class SeedWorker:
     """A program of a user's; it ends with the block that entered it.
 
@@ -43,8 +48,10 @@ class SeedWorker:
         self._environ = clean_environ(NO_COLOR="1", PYTHONUNBUFFERED="1") | dict(environ)
         self._log = directory / "worker.log"
         self._process: subprocess.Popen[bytes] | None = None
+        self.started_at = datetime.max.replace(tzinfo=UTC)
 
     def __enter__(self) -> Self:
+        self.started_at = datetime.now(UTC)
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 self._command,
@@ -98,6 +105,8 @@ def connected(api: Api, worker: SeedWorker, count: int = 1) -> list[dict[str, An
             each
             for each in api.workers(status="READY")
             if [app["id"] for app in each["apps"]] == [APP_ID]
+            # The server may not yet have seen another test's program end.
+            and datetime.fromisoformat(each["connectedAt"]) >= worker.started_at - A_MOMENT
         ]
         found.sort(key=lambda each: str(each["instanceId"]))
         assert worker.is_running, f"the program has ended:\n{worker.log_end}"

@@ -64,7 +64,7 @@ def checkpoint(turn: Turn, item: StepsCheckpointed) -> CheckpointRefusal | None:
     times = step_times(item.ops, since_ms=lease.began_ms, now_ms=turn.now_ms)
     for op in item.ops:
         _apply(turn, run, job, op, times.get(op.id, (lease.began_ms, turn.now_ms)))
-    lease.began_ms = turn.now_ms
+    lease.began_ms = lease.out_ms = turn.now_ms
     turn.enforce_limits(run)
     return None
 

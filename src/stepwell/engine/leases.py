@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
+from stepwell.wire.ids import UNTARGETED_STEP
+
 if TYPE_CHECKING:
     from collections.abc import Collection
 
@@ -36,6 +38,7 @@ class Lease:
         "job",
         "jumped_ms",
         "lease_id",
+        "out_ms",
         "run",
         "until_ms",
         "used_id",
@@ -49,6 +52,8 @@ class Lease:
         self.until_ms = until_ms
         self.began_ms = job.sent_ms
         """When the step that runs now began: when the call left, or reported the one before."""
+        self.out_ms = job.sent_ms
+        """The same; after a restart it may be behind, as `job.sent_ms` is."""
         self.jumped_ms = 0
         """How far the clock was set forward meanwhile."""
         self.acked = connection_id is None
@@ -62,7 +67,7 @@ class Lease:
 
         Calls that the server makes itself have their own limits.
         """
-        out_ms = now_ms - self.jumped_ms - self.began_ms
+        out_ms = now_ms - self.jumped_ms - self.out_ms
         return out_ms >= timeout_ms and not ends_with_server(self.job)
 
 
@@ -101,7 +106,7 @@ class Leases:
                 mine = self._dropped.pop(request_id)
                 mine.connection_id = connection_id
                 mine.until_ms, mine.jumped_ms = lease.until_ms, lease.jumped_ms
-                mine.began_ms = lease.began_ms
+                mine.began_ms, mine.out_ms = lease.began_ms, lease.out_ms
                 mine.acked = lease.acked
                 mine.lease_id, mine.used_id = lease.lease_id, lease.used_id
                 self._held[request_id] = mine
@@ -133,7 +138,10 @@ class Leases:
         assert job.request_id is not None, "a leased job has its fence"
         lost = ends_with_server(job)
         until_ms = now_ms if lost else now_ms + self.grace_ms
-        self._dropped[job.request_id] = Lease(run, job, None, until_ms)
+        lease = self._dropped[job.request_id] = Lease(run, job, None, until_ms)
+        if job.step_id == UNTARGETED_STEP and len(run.steps) > job.current:
+            # It has reported steps, none of which ended after now.
+            lease.began_ms = max(now_ms, job.sent_ms)
         if lost:
             self._dropped.move_to_end(job.request_id, last=False)
 

@@ -308,3 +308,17 @@ def test_a_restart_after_it(s: Scenario) -> None:
     s.attach()
     assert s.checkpoint(done("b")) is None
     assert s.reply(returned())
+
+
+def test_after_a_restart_the_next_step_does_not_begin_before_those_that_were_reported(
+    s: Scenario,
+) -> None:
+    s.send()
+    s.checkpoint(done("a"))
+    s.pass_ms(5_000)
+    s.checkpoint(done("b"))
+    s.restart()
+    s.attach("c2")
+    s.pass_ms(10)
+    s.reply(ops(done("c")))
+    assert s.step_row("c").started_at_ms >= s.step_row("b").ended_at_ms
