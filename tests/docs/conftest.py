@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def dev(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    with ServerProcess(data_dir=tmp_path_factory.mktemp("seed") / "data") as server:
+    # A program that is killed holds its version of the app in force for the grace, and the next one
+    # may have an earlier version.
+    grace = ("--connect-reconnect-grace", "1")
+    with ServerProcess(*grace, data_dir=tmp_path_factory.mktemp("seed") / "data") as server:
         yield server
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -132,6 +133,7 @@ def check(api: Api, worker: SeedWorker, snippet: Snippet) -> None:
 
 def check_run(api: Api, worker: SeedWorker) -> None:
     """An event of the page's gives one completed run of its function, which prints once."""
+    wait_for(lambda: _is_in_force(api) or None, "the program's version to be in force")
     before = worker.log.count("Function called")
     event_id = api.send(EVENT, {"user_id": "123"})
 
@@ -140,6 +142,14 @@ def check_run(api: Api, worker: SeedWorker) -> None:
 
     assert api.run(api.run_id(event_id))["function"]["slug"] == FUNCTION
     poll(lambda: worker.log.count("Function called") == before + 1, "the print", timeout_s=5)
+
+
+def _is_in_force(api: Api) -> bool:
+    found = api.request("GET", "/dev")
+    if found.status == 404:
+        return True  # a server with keys, of one program only
+    functions = json.loads(found.body)["functions"]
+    return any({"event": EVENT} in function["triggers"] for function in functions)
 
 
 def need(path: Path, tool: str) -> None:
